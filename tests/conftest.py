@@ -1,0 +1,21 @@
+"""Shared fixtures: the reference data, the command line, the targets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Return the folder of the reference data, which is not part of the project."""
+    named = os.environ.get("PINGBRIDGE_REFERENCE")
+    if not named:
+        pytest.skip("PINGBRIDGE_REFERENCE does not name the folder of the reference data")
+    folder = Path(named)
+    assert folder.is_dir(), f"PINGBRIDGE_REFERENCE = {named} is not a folder"
+    return folder
