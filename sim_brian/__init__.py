@@ -1,0 +1,1 @@
+"""Everything that runs in Brian2: the engine, the equations, the networks."""

@@ -1,0 +1,182 @@
+"""Parts that every network is built from: event sources, weighted synapses, trials side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.network.stimulus import EventRows
+
+NEVER = 2**30
+"""A step that no run reaches (TimedArray values are float64, which hold it exactly)."""
+
+
+def bucket(n: int) -> int:
+    """Return the length to which an array of `n` values is padded: a few lengths serve all.
+
+    Generated code holds array lengths as literals; with padded arrays a program compiled for one
+    draw of weights and input serves the others. At most 1/16 is added beyond the first 256.
+    """
+    step = 2 ** max(8, int(n).bit_length() - 5)
+    return max(1, -(-n // step)) * step
+
+
+@dataclass(frozen=True)
+class EventTable:
+    """Input spikes as playback lists, one for each cell and trial.
+
+    Attributes
+    ----------
+    steps : float64, shape (length,)
+        Ascending steps of each cell, cell after cell, each list closed by `NEVER`; padded.
+    cursor : int32, shape (n_cells,)
+        Where each cell's list begins.
+    """
+
+    steps: NDArray[np.float64]
+    cursor: NDArray[np.int32]
+
+    @property
+    def first_step(self) -> NDArray[np.int32]:
+        """The first step of each cell, `NEVER` for a silent one."""
+        return self.steps[self.cursor].astype(np.int32)
+
+
+def event_table(rows: EventRows, *, n_trials: int, n_in: int, length: int = 0) -> EventTable:
+    """Return the playback table of sorted rows (step, trial, channel).
+
+    Parameters
+    ----------
+    rows : int32, shape (n_events, 3)
+        Without repeated rows (see :func:`split_repeats`).
+    length : int, optional
+        Pad to this length instead of the next bucket.
+    """
+    n_cells = n_trials * n_in
+    cell = rows[:, 1].astype(np.int64) * n_in + rows[:, 2]
+    counts = np.bincount(cell, minlength=n_cells)
+    begin = np.concatenate([[0], np.cumsum(counts + 1)[:-1]])
+    steps = np.full(length or bucket(len(rows) + n_cells), float(NEVER))
+    order = np.argsort(cell, kind="stable")
+    rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    steps[np.repeat(begin, counts) + rank] = rows[order, 0]
+    return EventTable(steps=steps, cursor=begin.astype(np.int32))
+
+
+def split_repeats(rows: EventRows) -> list[EventRows]:
+    """Return the rows as lists without repeats: the k-th list holds k-th spikes of one step."""
+    if not len(rows):
+        return [rows]
+    new = np.concatenate([[True], np.any(rows[1:] != rows[:-1], axis=1)])
+    start = np.flatnonzero(new)
+    rank = np.arange(len(rows)) - np.repeat(start, np.diff(np.append(start, len(rows))))
+    return [rows[rank == k] for k in range(int(rank.max()) + 1)]
+
+
+@dataclass(frozen=True)
+class SparseMatrix:
+    """The nonzero entries of a weight matrix, repeated for each trial and padded.
+
+    Padding adds synapses of weight zero, spread evenly over the cells.
+    """
+
+    pre: NDArray[np.int32]
+    post: NDArray[np.int32]
+    n_entries: int
+    n_trials: int
+
+    def values(self, matrix: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the weights of all synapses from a (pre, post) matrix with the same mask."""
+        padded = np.zeros(len(self.pre))
+        padded[: self.n_entries * self.n_trials] = np.tile(matrix[mask], self.n_trials)
+        return padded
+
+
+def sparse_matrix(mask: NDArray[np.bool_], n_trials: int) -> SparseMatrix:
+    """Return the connectivity of a (pre, post) mask for trials side by side."""
+    n_pre, n_post = mask.shape
+    pre, post = np.nonzero(mask)
+    trial = np.arange(n_trials)[:, np.newaxis]
+    all_pre = (pre + trial * n_pre).ravel()
+    all_post = (post + trial * n_post).ravel()
+    n_pad = bucket(len(all_pre)) - len(all_pre)
+    pad = np.arange(n_pad)
+    return SparseMatrix(
+        pre=np.concatenate([all_pre, pad % (n_pre * n_trials)]).astype(np.int32),
+        post=np.concatenate([all_post, pad % (n_post * n_trials)]).astype(np.int32),
+        n_entries=len(pre),
+        n_trials=n_trials,
+    )
+
+
+def event_source(name: str, n_cells: int, length: int, clock: Any, order: int) -> tuple[Any, Any]:
+    """Return a playback group and its table; its spikes come before everything else of a step."""
+    import brian2
+
+    from sim_brian import equations
+
+    table = brian2.TimedArray(
+        np.full(length, float(NEVER)), dt=1 * brian2.second, name=f"{name}_events"
+    )
+    group = brian2.NeuronGroup(
+        n_cells,
+        equations.EVENT_SOURCE,
+        threshold=equations.EVENT_THRESHOLD,
+        reset=equations.EVENT_RESET,
+        namespace={"events": table},
+        clock=clock,
+        name=name,
+    )
+    group.set_event_schedule("spike", when="start", order=order)
+    group.resetter["spike"].when = "start"
+    group.resetter["spike"].order = order + 2
+    return group, table
+
+
+def synapses(
+    name: str, pre: Any, post: Any, connectivity: SparseMatrix, kick: str, *,
+    clock: Any, when: str = "synapses", order: int = 0,
+) -> Any:  # fmt: skip
+    """Return delay-free synapses that add their weight to the variable `kick` of the target."""
+    import brian2
+
+    made = brian2.Synapses(
+        pre, post, "w : 1 (constant)", on_pre=f"{kick}_post += w", clock=clock, name=name
+    )
+    made.connect(i=connectivity.pre, j=connectivity.post)
+    made.pre.when = when
+    made.pre.order = order
+    return made
+
+
+def to_rows(
+    index: NDArray[np.int64], step: NDArray[np.int64], n_cells: int
+) -> NDArray[np.int32]:
+    """Return events of trials side by side as rows (step, trial, cell), unsorted."""
+    return np.stack([step, index // n_cells, index % n_cells], axis=1).astype(np.int32)
+
+
+def to_trace(trace: NDArray[np.float64], n_trials: int) -> NDArray[np.float64]:
+    """Return a (step, index) trace of trials side by side as (trial, step, cell)."""
+    n_steps = len(trace)
+    return np.ascontiguousarray(trace.reshape(n_steps, n_trials, -1).transpose(1, 0, 2))
+
+
+def check_finite(finals: Mapping[str, NDArray[Any]], traces: Mapping[str, NDArray[Any]]) -> None:
+    """Raise `ValueError` where a voltage went non-finite, naming the step where a trace knows it."""
+    for name, v in finals.items():
+        bad = np.flatnonzero(~np.isfinite(v))
+        if len(bad):
+            where = "turn on --record-traces to see the step"
+            trace = traces.get(name)
+            if trace is not None:
+                steps = np.flatnonzero(~np.isfinite(trace[:, bad[0]]))
+                where = f"first at step {steps[0]}" if len(steps) else where
+            raise ValueError(
+                f"the voltage of cell {bad[0]} of {name} is not finite ({where}); negative "
+                "conductances do this: keep --dales-law on or use weights >= 0"
+            )

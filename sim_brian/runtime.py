@@ -1,0 +1,80 @@
+"""Runs in the Python process: Brian2's numpy and cython targets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from sim_brian.circuit import Circuit, Model, RawRun
+
+
+class RuntimeProgram:
+    """A model on Brian2's runtime device; each run builds its objects afresh."""
+
+    def __init__(self, model: Model, target: str) -> None:
+        self._model = model
+        self._target = target
+
+    def run(
+        self, values: Mapping[str, Any], *, progress: Callable[[float], None] | None = None
+    ) -> RawRun:
+        """Run once with these values; see :class:`sim_brian.circuit.Model`."""
+        import brian2
+
+        begin = time.perf_counter()
+        clock = brian2.Clock(dt=1 * brian2.second, name="steps")
+        circuit = self._model.build(clock)
+        network = brian2.Network(circuit.objects)
+        _set_values(network, circuit, values)
+        report = None
+        if progress is not None:
+
+            def report(elapsed: Any, completed: float, start: Any, duration: Any) -> None:
+                progress(float(completed))
+
+        prepared = time.perf_counter()
+        network.run(
+            self._model.workload.n_steps * brian2.second,
+            report=report,
+            report_period=0.5 * brian2.second,
+            namespace={},
+        )
+        return RawRun(
+            spikes={
+                name: (np.asarray(m.i[:], dtype=np.int64), _steps(m.t_[:]))
+                for name, m in circuit.spikes.items()
+            },
+            traces={
+                name: np.asarray(getattr(m, f"{variable}_")).T.astype(np.float64)
+                for name, (m, variable) in circuit.traces.items()
+            },
+            finals={
+                name: np.array(getattr(group, f"{variable}_")[:])
+                for name, (group, variable) in circuit.finals.items()
+            },
+            target=self._target,
+            compiled=False,
+            prepare_s=prepared - begin,
+            run_s=time.perf_counter() - prepared,
+        )
+
+    def close(self) -> None:
+        """Do nothing: objects go when a run is over."""
+
+
+def _steps(t_s: Any) -> Any:
+    # The clock ticks once per second of Brian time, so that times are step numbers.
+    return np.rint(np.asarray(t_s)).astype(np.int64)
+
+
+def _set_values(network: Any, circuit: Circuit, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        owner, variable = name.split(".")
+        if owner in circuit.tables:
+            table = circuit.tables[owner]
+            table.values[...] = value
+        else:
+            setattr(network[owner], variable, value)

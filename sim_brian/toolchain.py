@@ -1,0 +1,95 @@
+"""What this machine can compile and run: compilers, nvcc, GPUs, optional packages."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+TARGETS = ("auto", "numpy", "cython", "cpp", "cuda")
+
+
+def cpp_compiler() -> str | None:
+    """Return the path of the C++ compiler that Brian2's makefiles use, or None."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def make_command() -> str | None:
+    """Return the path of `make`, or None."""
+    return shutil.which("make")
+
+
+def nvcc() -> str | None:
+    """Return the path of the CUDA compiler, or None."""
+    found = shutil.which("nvcc")
+    if found:
+        return found
+    for root in (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"):
+        if root and (candidate := Path(root) / "bin" / "nvcc").is_file():
+            return str(candidate)
+    return None
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Return the names of the NVIDIA GPUs that the driver lists, () where there is none."""
+    smi = shutil.which("nvidia-smi")
+    if not smi:
+        return ()
+    try:
+        done = subprocess.run(
+            [smi, "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True, text=True, timeout=20, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
+
+
+def missing_for(target: str) -> str | None:
+    """Return one line that says what `target` lacks on this machine, None where it can run."""
+    if target in ("cython", "cpp"):
+        if cpp_compiler() is None:
+            return (
+                f"--codegen {target} needs a C++ compiler and none was found "
+                "(install g++, or set CXX to one)"
+            )
+        if target == "cpp" and make_command() is None:
+            return "--codegen cpp needs the program 'make' and it was not found (install make)"
+        if target == "cython" and importlib.util.find_spec("Cython") is None:
+            return "--codegen cython needs the package Cython (pip install cython)"
+    if target == "cuda":
+        if importlib.util.find_spec("brian2cuda") is None:
+            return "--codegen cuda needs brian2cuda (pip install 'pingbridge[cuda]')"
+        if nvcc() is None:
+            return (
+                "--codegen cuda needs the CUDA compiler nvcc and none was found "
+                "(install the CUDA toolkit, or set CUDA_HOME to it)"
+            )
+        if not gpu_names():
+            return (
+                "--codegen cuda needs an NVIDIA GPU and nvidia-smi lists none; "
+                "use --codegen cpp on this machine"
+            )
+    return None
+
+
+@functools.cache
+def compiler_fingerprint() -> str:
+    """Return a hash of the compiler's version and of the CPU that ``-march=native`` sees."""
+    parts = [platform.machine(), platform.system()]
+    compiler = cpp_compiler()
+    if compiler:
+        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+        parts += [compiler, done.stdout]
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+        parts += sorted({line for line in lines if line.startswith(("flags", "model name"))})
+    else:
+        parts.append(platform.processor())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
