@@ -56,6 +56,8 @@ class Recording:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not (np.isfinite(self.dt_ms) and self.dt_ms > 0):
+            raise ValueError(f"dt = {self.dt_ms:g} ms must be a positive number")
         if set(self.spikes) != set(self.n_cells):
             raise ValueError(
                 f"spikes of {sorted(self.spikes)} do not match the populations "
@@ -63,7 +65,9 @@ class Recording:
             )
         ordered = {}
         for name in self.n_cells:
-            rows = np.asarray(self.spikes[name]).reshape(-1, 3)
+            rows = np.asarray(self.spikes[name])
+            if not rows.size:
+                rows = rows.reshape(0, 3)
             check_rows(
                 rows,
                 what=f"spikes of {name}",

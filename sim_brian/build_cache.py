@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 KEEP_PROGRAMS = 400
-"""Programs kept; the least recently used ones beyond that number are removed (about 0.5 MB each)."""
+"""Programs kept (0.2 to 0.5 MB each); beyond that the least recently used ones are removed."""
 
 _DATA_FOLDERS = {"static_arrays", "results"}
 _PRECOMPILED = "pingbridge_all.h"

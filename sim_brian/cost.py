@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from sim_brian import build_cache, toolchain
 from sim_brian.circuit import Workload
@@ -99,7 +100,7 @@ def remember(target: str, structure: str) -> None:
     stamp.touch()
 
 
-def _stamp(target: str, structure: str):  # noqa: ANN202 -- pathlib.Path
+def _stamp(target: str, structure: str) -> Path:
     text = "\0".join((target, structure, toolchain.compiler_fingerprint()))
     name = hashlib.sha256(text.encode()).hexdigest()[:24]
     return build_cache.cache_root() / "stamps" / f"{target}-{name}"

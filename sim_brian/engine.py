@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim_brian import cost, toolchain
+from sim_brian.brian import load_brian2
 from sim_brian.circuit import Model, RawRun
 
 log = logging.getLogger("pingbridge")
@@ -166,7 +167,7 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
 
     Yields the texts that, besides the generated code, decide what a compiled program does.
     """
-    import brian2
+    brian2 = load_brian2()
     from brian2 import prefs
     from brian2.devices import get_device, reset_device, set_device
 

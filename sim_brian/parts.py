@@ -153,9 +153,7 @@ def synapses(
     return made
 
 
-def to_rows(
-    index: NDArray[np.int64], step: NDArray[np.int64], n_cells: int
-) -> NDArray[np.int32]:
+def to_rows(index: NDArray[np.int64], step: NDArray[np.int64], n_cells: int) -> NDArray[np.int32]:
     """Return events of trials side by side as rows (step, trial, cell), unsorted."""
     return np.stack([step, index // n_cells, index % n_cells], axis=1).astype(np.int32)
 
@@ -167,7 +165,7 @@ def to_trace(trace: NDArray[np.float64], n_trials: int) -> NDArray[np.float64]:
 
 
 def check_finite(finals: Mapping[str, NDArray[Any]], traces: Mapping[str, NDArray[Any]]) -> None:
-    """Raise `ValueError` where a voltage went non-finite, naming the step where a trace knows it."""
+    """Raise `ValueError` where a voltage went non-finite; names the step if a trace knows it."""
     for name, v in finals.items():
         bad = np.flatnonzero(~np.isfinite(v))
         if len(bad):

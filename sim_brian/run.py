@@ -106,9 +106,7 @@ def record(
     parts.check_finite(raw.finals, raw.traces)
     populations = spec.populations
     spikes = {name: parts.to_rows(*raw.spikes[name], n) for name, n in populations.items()}
-    traces = {
-        name: parts.to_trace(trace, stimulus.n_trials) for name, trace in raw.traces.items()
-    }
+    traces = {name: parts.to_trace(trace, stimulus.n_trials) for name, trace in raw.traces.items()}
     last = f"e{len(spec.hidden_sizes)}"
     logits, output = read_out(
         spec,
@@ -136,4 +134,5 @@ def record(
         output=output,
         backend=f"brian:{raw.target}",
         seed=seed,
+        config={"model": spec.model},
     )

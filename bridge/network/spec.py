@@ -92,9 +92,7 @@ class CellSpec:
     @property
     def g_threshold_us(self) -> float:
         """AMPA conductance (µS) that holds the cell just at threshold without inhibition."""
-        return (
-            self.g_leak_us * (self.v_th_mv - self.e_leak_mv) / (self.e_exc_mv - self.v_th_mv)
-        )
+        return self.g_leak_us * (self.v_th_mv - self.e_leak_mv) / (self.e_exc_mv - self.v_th_mv)
 
 
 EXC_CELL = CellSpec(c_m_nf=1.0, g_leak_us=0.05, tau_ref_ms=3.0)
@@ -226,7 +224,10 @@ class PingSpec:
 
     @property
     def matrix_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape (pre, post) of every weight matrix by its name in weight files."""
+        """Shape (pre, post) of every weight matrix by its name in weight files.
+
+        Their order is that in which published runs drew them, and so a contract.
+        """
         sizes = self.hidden_sizes
         shapes: dict[str, tuple[int, ...]] = {"W_in": (self.n_in, sizes[0])}
         for k in range(1, len(sizes)):

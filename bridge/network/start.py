@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 from bridge.network.spec import PingSpec
 
 
-def initial_voltages(
-    spec: PingSpec, *, n_trials: int, seed: int
-) -> dict[str, NDArray[np.float64]]:
+def initial_voltages(spec: PingSpec, *, n_trials: int, seed: int) -> dict[str, NDArray[np.float64]]:
     """Return the initial voltage of every cell.
 
     Parameters
@@ -26,7 +24,7 @@ def initial_voltages(
         By population. Drawn trial by trial from streams of their own, so that adding trials does
         not change the first ones.
     """
-    voltages = {}
+    voltages: dict[str, NDArray[np.float64]] = {}
     for k, (name, n_cells) in enumerate(spec.populations.items()):
         cell = spec.exc_cell if name.startswith("e") else spec.inh_cell
         v_mv = np.full((n_trials, n_cells), cell.e_leak_mv)

@@ -126,4 +126,3 @@ def step_constants(spec: NetworkSpec, dt_ms: float) -> StepConstants:
 def rate_ceiling_hz(cell: CellSpec, dt_ms: float) -> float:
     """Return the highest rate (Hz) that the refractory steps allow."""
     return 1000.0 / (refractory_steps(cell.tau_ref_ms, dt_ms) * dt_ms)
-

@@ -59,6 +59,8 @@ class Stimulus:
     bias_us: float = 0.0
 
     def __post_init__(self) -> None:
+        if not (np.isfinite(self.dt_ms) and self.dt_ms > 0):
+            raise ValueError(f"dt = {self.dt_ms:g} ms must be a positive number")
         for name in ("n_steps", "n_trials", "n_in"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
@@ -99,7 +101,7 @@ class Stimulus:
         if raster.ndim != 3:
             raise ValueError(f"raster has shape {raster.shape}; expected (trial, step, channel)")
         trial, step, channel = np.nonzero(raster)
-        rows = np.stack([step, trial, channel], axis=1)
+        rows = np.stack([step, trial, channel], axis=1).astype(np.int32)
         if raster.dtype != np.bool_:
             rows = np.repeat(rows, raster[trial, step, channel].astype(np.int64), axis=0)
         n_trials, n_steps, n_in = raster.shape

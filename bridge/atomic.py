@@ -1,0 +1,104 @@
+"""Files that are there whole or not at all, and JSON that any reader accepts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+PARTIAL_PREFIX = ".partial-"
+"""Start of the names of files that are still being written."""
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` when the block ends well.
+
+    A reader sees the old file or the new one, never half of one; after an error nothing is left.
+    The temporary name keeps the suffix: some writers choose the format by it, or append one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder of `path` does not exist.
+    ValueError
+        If `path` is a folder.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give a file name")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"folder {path.parent} does not exist; make it first")
+    partial = path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def write_atomically(path: Path, writer: Callable[[Path], None]) -> None:
+    """Let `writer` write a temporary file beside `path`, then put it in place.
+
+    Raises
+    ------
+    RuntimeError
+        If the writer returns without having written the file it was given.
+    """
+    with atomic_path(path) as partial:
+        writer(partial)
+        if not partial.is_file():
+            raise RuntimeError(f"the writer of {path.name} did not write the file it was given")
+
+
+def write_text(path: Path, text: str, *, executable: bool = False) -> None:
+    """Write a text file whole; UTF-8, arguments of other encodings byte for byte."""
+
+    def write(partial: Path) -> None:
+        partial.write_bytes(text.encode("utf-8", errors="surrogateescape"))
+        if executable:
+            mode = partial.stat().st_mode
+            partial.chmod(mode | (mode & 0o444) >> 2)  # whoever may read may execute
+
+    write_atomically(path, write)
+
+
+def to_json_text(value: Any) -> str:
+    """Return `value` as strict JSON: indented, keys in their order, NaN and infinity as null.
+
+    Takes tuples, paths, and anything with ``tolist()`` (numpy arrays and scalars) besides what
+    JSON has.
+
+    Raises
+    ------
+    TypeError
+        For any other object, naming its type.
+    """
+    plain = _plain(value)
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # a file name that is not UTF-8
+        text = json.dumps(plain, indent=2, allow_nan=False)
+    return text + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    raise TypeError(f"{type(value).__name__} {value!r} has no place in a JSON file")

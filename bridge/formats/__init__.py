@@ -1,0 +1,1 @@
+"""Files: weights, recordings, inputs, and other programs' formats."""

@@ -1,0 +1,403 @@
+"""From resolved options to what a backend runs: network spec, weights, stimulus."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.formats.weight_files import NetworkSizes, infer_sizes, load_weight_matrices
+from bridge.network.encoders import STEP_OFF_MS, STEP_ON_MS
+from bridge.network.spec import (
+    EXC_PER_INH,
+    CubaSpec,
+    LayerSpec,
+    NetworkSpec,
+    PingSpec,
+    ReadoutSpec,
+    SynapseSpec,
+)
+from bridge.network.stimulus import Stimulus
+from bridge.network.weights import DrawRule, WeightDraw, Weights, draw_weights, ei_draw
+from bridge.runs.applies import (
+    Situation,
+    asked_for,
+    refuse_contradictions,
+    refuse_what_cannot_apply,
+)
+from bridge.runs.groups import (
+    ExecutionOptions,
+    InputOptions,
+    NetworkOptions,
+    RunOptions,
+    TrainingOptions,
+    WeightOptions,
+)
+from bridge.runs.inherit import InheritedRun
+from bridge.runs.options import by_key
+from bridge.runs.resolve import Resolved
+from bridge.runs.stimuli import StimulusPlan, make_stimulus, plan_stimulus
+
+log = logging.getLogger("pingbridge")
+
+SYNTHETIC_HIDDEN = 1024
+"""E cells for synthetic input where --n-hidden is not given (Source: pinglab)."""
+
+_EI_DEFAULT = {"ping": (0.5, 2.0), "cuba-ping": (1.0, 1.0), "cuba-noping": (0.0, 1.0)}
+_W_IN_DEFAULT = {"ping": (0.3, 0.06), "cuba-ping": (0.0, 0.5), "cuba-noping": (0.0, 0.5)}
+_TRAINED = ("train",)
+"""Modes of runs whose weights are the outcome and can't be drawn again."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """Everything that a backend needs for one run, and what its picture shows besides.
+
+    Attributes
+    ----------
+    spec, weights, stimulus
+        The network, its weights as stored, its input.
+    seed : int
+    plan : StimulusPlan
+        Which input it is, with the dataset sample and its label.
+    burn_in_ms : float, ms
+    weights_from : Path or None
+        File that the weights were loaded from.
+    resolved : Resolved
+        Options with everything worked out that depends on model, dataset and files.
+    """
+
+    spec: NetworkSpec
+    weights: Weights
+    stimulus: Stimulus
+    seed: int
+    plan: StimulusPlan
+    burn_in_ms: float
+    weights_from: Path | None
+    resolved: Resolved
+
+    @property
+    def stim_window_ms(self) -> tuple[float, float] | None:
+        """The window with overdrive, or None where the drive is the same throughout."""
+        if self.resolved[InputOptions].stim_overdrive == 1.0 or self.plan.kind == "file":
+            return None
+        return STEP_ON_MS, STEP_OFF_MS
+
+    def config(self) -> dict[str, Any]:
+        """Return the options and derived sizes as config.json keeps them."""
+        return self.resolved.to_json() | {"derived": self._derived()}
+
+    def _derived(self) -> dict[str, Any]:
+        return {
+            "n_in": self.spec.n_in,
+            "hidden_sizes": list(self.spec.hidden_sizes),
+            "populations": dict(self.spec.populations),
+            "n_classes": self.spec.n_classes,
+            "n_steps": self.stimulus.n_steps,
+            "n_trials": self.stimulus.n_trials,
+            "n_input_spikes": len(self.stimulus.events),
+            "bias_us_per_step": self.stimulus.bias_us,
+            "weights_from": str(self.weights_from) if self.weights_from else None,
+        }
+
+
+def make_job(resolved: Resolved, inherited: InheritedRun | None = None) -> Job:
+    """Return the job that resolved options describe; nothing is written, nothing is simulated.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For anything that doesn't fit together; the message says what to type instead.
+    """
+    resolved = _drop_overruled(resolved)
+    refuse_contradictions(resolved)
+    network = resolved[NetworkOptions]
+    path, loaded = _load_weights(resolved, inherited)
+    sizes = infer_sizes(loaded) if loaded is not None else None
+    plan = plan_stimulus(resolved, inherited)
+    readout = network.readout or ("rate" if network.model == "ping" else "mem-mean")
+    refuse_what_cannot_apply(
+        resolved,
+        Situation(
+            model=network.model,
+            readout=readout,
+            stimulus=plan.kind,
+            dataset=plan.dataset,
+            loaded=loaded is not None,
+        ),
+    )
+    spec = _make_spec(resolved, plan, sizes, readout)
+    stimulus = make_stimulus(resolved, plan, spec)
+    weights = _make_weights(resolved, spec, loaded)
+    burn_in_ms = resolved[RunOptions].burn_in_ms
+    if burn_in_ms >= stimulus.t_ms:
+        if asked_for(resolved, "burn_in"):
+            raise ValueError(
+                f"--burn-in = {burn_in_ms:g} ms leaves nothing of a trial of {stimulus.t_ms:g} ms"
+            )
+        log.info("trial of %g ms: the burn-in of %g ms is not cut", stimulus.t_ms, burn_in_ms)
+        burn_in_ms = 0.0
+    full = _worked_out(resolved, spec, plan, stimulus, readout, drawn=loaded is None)
+    return Job(
+        spec=spec,
+        weights=weights,
+        stimulus=stimulus,
+        seed=resolved[ExecutionOptions].seed,
+        plan=plan,
+        burn_in_ms=burn_in_ms,
+        weights_from=path,
+        resolved=full,
+    )
+
+
+_OVERRULES = {
+    # what was asked for   makes these inherited values obsolete
+    "model": ("n_inh", "ei_layers", "readout", "ei_strength", "ei_ratio", "w_in", "w_ei", "w_ie",
+              "tau_mem", "readout_tau_out", "bias"),
+    "n_hidden": ("n_inh", "ei_layers"),
+    "ei_layers": ("n_inh",),
+    "ei_strength": ("w_ei", "w_ie"),
+    "ei_ratio": ("w_ie",),
+    "dataset": ("input", "input_file"),
+    "digit": ("input", "input_file"),
+    "sample": ("input", "input_file"),
+    "input": ("input_file", "bias"),
+    "input_file": ("input",),
+    "weights_file": ("load_weights", "n_hidden", "n_inh", "ei_layers"),
+    "load_weights": ("weights_file", "n_hidden", "n_inh", "ei_layers"),
+}  # fmt: skip
+
+
+def _drop_overruled(resolved: Resolved) -> Resolved:
+    """Set inherited values back to their default where a new one contradicts them."""
+    obsolete = {
+        key
+        for asked, keys in _OVERRULES.items()
+        if asked_for(resolved, asked)
+        for key in keys
+        if resolved.origin[key] == "from-dir"
+    }
+    known = by_key(resolved.options)
+    options = dict(resolved.options)
+    for key in obsolete:
+        group, parameter = known[key]
+        options[group] = dataclasses.replace(options[group], **{parameter.name: parameter.default})
+    origin = dict(resolved.origin) | dict.fromkeys(obsolete, "default")
+    return dataclasses.replace(resolved, options=options, origin=origin)
+
+
+def _load_weights(
+    resolved: Resolved, inherited: InheritedRun | None
+) -> tuple[Path | None, dict[str, NDArray[np.float64]] | None]:
+    """Return where explicit weights come from, and the matrices."""
+    options = resolved[WeightOptions]
+    path = None
+    if asked_for(resolved, "weights_file"):
+        path = options.weights_file
+    elif asked_for(resolved, "load_weights"):
+        path = options.load_weights
+    elif inherited is not None and inherited.weights_path is not None:
+        path = inherited.weights_path
+    elif inherited is not None and (inherited.mode in _TRAINED or inherited.mode is None):
+        raise FileNotFoundError(
+            f"{inherited.path} holds no weights.pth (nor weights.h5); name the weights with "
+            "--load-weights"
+        )
+    else:
+        path = options.load_weights or options.weights_file
+    if path is None:
+        return None, None
+    return path, load_weight_matrices(path)
+
+
+def _make_spec(
+    resolved: Resolved, plan: StimulusPlan, sizes: NetworkSizes | None, readout: str
+) -> NetworkSpec:
+    network = resolved[NetworkOptions]
+    hidden = _hidden_sizes(resolved, plan, sizes)
+    n_in = sizes.n_in if sizes else (plan.n_in or hidden[0])
+    n_classes = sizes.n_classes if sizes else plan.n_classes
+    if plan.n_in is not None and n_in != plan.n_in:
+        raise ValueError(
+            f"the input has {plan.n_in} channels, but W_in of the weights has {n_in} rows"
+        )
+    if sizes is None and plan.kind == "synthetic-conductance":
+        n_in = 1  # no spikes: W_in is a row of zeros
+    ei_layers = _ei_layers(network, len(hidden))
+    pools = _inhibitory_pools(resolved, hidden, ei_layers, sizes)
+    if network.model != "ping":
+        return CubaSpec(
+            n_in=n_in,
+            n_exc=hidden[0],
+            n_inh=0 if network.model == "cuba-noping" else pools[0],
+            n_classes=n_classes,
+            tau_mem_ms=network.tau_mem_ms or 20.0,
+            tau_out_ms=network.readout_tau_out_ms or 20.0,
+            dales_law=network.dales_law,
+        )
+    defaults = ReadoutSpec()
+    return PingSpec(
+        n_in=n_in,
+        layers=tuple(LayerSpec(n_exc=e, n_inh=i) for e, i in zip(hidden, pools, strict=True)),
+        n_classes=n_classes,
+        synapses=SynapseSpec(
+            tau_ampa_ms=network.tau_syn_ms,
+            tau_gaba_ms=network.tau_gaba_ms,
+            order=network.synapse_order,  # type: ignore[arg-type]  # choices of the option
+        ),
+        readout=ReadoutSpec(
+            mode=readout,  # type: ignore[arg-type]  # choices of the option
+            tau_li_ms=network.tau_mem_ms or defaults.tau_li_ms,
+            tau_out_ms=network.readout_tau_out_ms or defaults.tau_out_ms,
+        ),
+        dales_law=network.dales_law,
+        start=network.v_init,  # type: ignore[arg-type]  # choices of the option
+    )
+
+
+def _hidden_sizes(
+    resolved: Resolved, plan: StimulusPlan, sizes: NetworkSizes | None
+) -> tuple[int, ...]:
+    asked = resolved[NetworkOptions].n_hidden
+    if sizes is not None:
+        if asked is not None and tuple(asked) != tuple(sizes.hidden_sizes):
+            raise ValueError(
+                f"--n-hidden {' '.join(map(str, asked))} contradicts the weights, whose layers "
+                f"have {' '.join(map(str, sizes.hidden_sizes))} E cells"
+            )
+        return tuple(sizes.hidden_sizes)
+    if asked is not None:
+        return asked
+    return (plan.default_hidden or SYNTHETIC_HIDDEN,)
+
+
+def _ei_layers(network: NetworkOptions, n_layers: int) -> tuple[int, ...]:
+    if network.ei_layers is None:
+        return tuple(range(1, n_layers + 1))
+    for layer in network.ei_layers:
+        if layer > n_layers:
+            raise ValueError(
+                f"--ei-layers {layer}: the network has {n_layers} hidden layer"
+                f"{'s' if n_layers > 1 else ''}"
+            )
+    return tuple(sorted(set(network.ei_layers)))
+
+
+def _inhibitory_pools(
+    resolved: Resolved,
+    hidden: tuple[int, ...],
+    ei_layers: tuple[int, ...],
+    sizes: NetworkSizes | None,
+) -> list[int]:
+    """Return the I cells of each layer, 0 where it has no E-I structure."""
+    asked = resolved[NetworkOptions].n_inh
+    if asked is not None and len(asked) not in (1, len(ei_layers)):
+        raise ValueError(
+            f"--n-inh gives {len(asked)} sizes for {len(ei_layers)} E-I layers; give one, or one "
+            "for each"
+        )
+    pools = [0] * len(hidden)
+    for k, layer in enumerate(ei_layers):
+        held = sizes.n_inh[layer - 1] if sizes else 0
+        wanted = asked[k if len(asked) > 1 else 0] if asked is not None else None
+        if held and wanted is not None and wanted != held:
+            raise ValueError(f"--n-inh {wanted} contradicts the weights, which have {held} I cells")
+        pools[layer - 1] = held or wanted or max(1, hidden[layer - 1] // EXC_PER_INH)
+    if sizes is not None:
+        for k, held in enumerate(sizes.n_inh):
+            if held and not pools[k]:
+                raise ValueError(
+                    f"--ei-layers leaves out layer {k + 1}, but the weights have {held} I cells "
+                    "there"
+                )
+    return pools
+
+
+def _make_weights(
+    resolved: Resolved, spec: NetworkSpec, loaded: Mapping[str, NDArray[np.float64]] | None
+) -> Weights:
+    network, options = resolved[NetworkOptions], resolved[WeightOptions]
+    seed = resolved[ExecutionOptions].seed
+    loop_asked = [k for k in ("ei_strength", "ei_ratio", "w_ei", "w_ie") if asked_for(resolved, k)]
+    if loaded is not None and not loop_asked:
+        for key in ("ei_sparsity", "weight_draw"):
+            if asked_for(resolved, key):
+                raise ValueError(
+                    f"--{key.replace('_', '-')} shapes weights that are drawn, but these are "
+                    "loaded from a file"
+                )
+        return Weights.for_spec(spec, loaded)
+    draw = _draw_rules(network, options, plain_input=spec.n_in)
+    drawn = draw_weights(
+        spec,
+        draw,
+        seed=seed,
+        source=options.weight_draw,  # type: ignore[arg-type]  # choices of the option
+    )
+    if loaded is None:
+        scale = resolved[TrainingOptions].readout_w_out_scale
+        return drawn if scale == 1.0 else drawn.scaled("W_out", scale)
+    # A fresh loop in a loaded network: the rest stays as it was trained.
+    log.info("the E-I loop is drawn anew (--%s)", loop_asked[0].replace("_", "-"))
+    loop = {n: drawn[n] for n in spec.optional_matrices if n[:4] in ("W_ei", "W_ie")}
+    return Weights.for_spec(spec, {**loaded, **loop})
+
+
+def _draw_rules(network: NetworkOptions, options: WeightOptions, *, plain_input: int) -> WeightDraw:
+    strength, ratio = _EI_DEFAULT[network.model]
+    strength = strength if network.ei_strength is None else network.ei_strength
+    ratio = ratio if network.ei_ratio is None else network.ei_ratio
+    w_ei, w_ie = ei_draw(strength, ratio, sparsity=network.ei_sparsity)
+    if options.w_ei is not None:
+        w_ei = DrawRule(options.w_ei[0], options.w_ei[1], network.ei_sparsity)
+    if options.w_ie is not None:
+        w_ie = DrawRule(options.w_ie[0], options.w_ie[1], network.ei_sparsity)
+    mean, *rest = options.w_in or _W_IN_DEFAULT[network.model]
+    w_in = DrawRule(mean, rest[0] if rest else 0.1 * abs(mean), network.w_in_sparsity)
+    return WeightDraw(w_in=w_in, w_ei=w_ei, w_ie=w_ie)
+
+
+def _worked_out(
+    resolved: Resolved,
+    spec: NetworkSpec,
+    plan: StimulusPlan,
+    stimulus: Stimulus,
+    readout: str,
+    *,
+    drawn: bool,
+) -> Resolved:
+    """Return the options with what a later run must inherit to be the same network."""
+    network = resolved[NetworkOptions]
+    strength, ratio = _EI_DEFAULT[network.model]
+    pools = tuple(n for name, n in spec.populations.items() if name.startswith("i"))
+    worked: dict[str, Any] = {
+        "n_hidden": spec.hidden_sizes,
+        "n_inh": pools or None,
+        "readout": readout,
+        "dt_ms": stimulus.dt_ms,
+        "t_ms": stimulus.t_ms,
+    }
+    if drawn and network.model != "cuba-noping":
+        worked["ei_strength"] = strength if network.ei_strength is None else network.ei_strength
+        worked["ei_ratio"] = ratio if network.ei_ratio is None else network.ei_ratio
+    if isinstance(spec, CubaSpec):
+        worked["tau_mem_ms"] = spec.tau_mem_ms
+        worked["readout_tau_out_ms"] = spec.tau_out_ms
+    else:
+        worked["ei_layers"] = spec.ei_layers or None
+    options = dict(resolved.options)
+    options[NetworkOptions] = dataclasses.replace(network, **worked)
+    weights = resolved[WeightOptions]
+    if drawn:
+        w_in = weights.w_in or _W_IN_DEFAULT[network.model]
+        options[WeightOptions] = dataclasses.replace(weights, w_in=w_in)
+    given = resolved[InputOptions]
+    if plan.kind != "file":
+        options[InputOptions] = dataclasses.replace(given, input=plan.kind)
+    return dataclasses.replace(resolved, options=options)

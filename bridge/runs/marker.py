@@ -1,0 +1,120 @@
+"""The ``.running`` marker: which process works in a folder, and whether it still lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bridge.atomic import to_json_text
+
+MARKER = ".running"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker:
+    """What a ``.running`` file says; None where it says nothing readable."""
+
+    pid: int | None = None
+    host: str | None = None
+    process_start: str | None = None
+    run_id: str | None = None
+    started_at: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the process may still be working there.
+
+        A process of another machine cannot be looked up and counts as alive.
+        """
+        if self.pid is None:
+            return False
+        return self.elsewhere or _lives(self.pid, self.process_start)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Return whether the marker was written on another machine."""
+        return self.host is not None and self.host != platform.node()
+
+
+def read_marker(folder: Path) -> Marker | None:
+    """Return the marker of a folder, or None if there is none."""
+    try:
+        raw = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):  # killed while writing it
+        return Marker()
+    if not isinstance(raw, dict):
+        return Marker()
+
+    def text(key: str) -> str | None:
+        return raw[key] if isinstance(raw.get(key), str) else None
+
+    pid = raw.get("pid")
+    is_pid = isinstance(pid, int) and not isinstance(pid, bool) and pid > 0
+    return Marker(
+        pid=pid if is_pid else None,
+        host=text("host"),
+        process_start=text("process_start"),
+        run_id=text("run_id"),
+        started_at=text("started_at"),
+    )
+
+
+def write_marker(folder: Path, **content: Any) -> None:
+    """Create the marker of this process, with `content` added.
+
+    Raises
+    ------
+    FileExistsError
+        If another process has been faster.
+    """
+    pid = os.getpid()
+    block = {"pid": pid, **content, "host": platform.node(), "process_start": _start_of(pid)}
+    with (folder / MARKER).open("x", encoding="utf-8") as file:
+        file.write(to_json_text(block))
+
+
+def refuse_live(folder: Path, marker: Marker) -> NoReturn:
+    """Say who works in a folder.
+
+    Raises
+    ------
+    ValueError
+        Always.
+    """
+    where = f" on {marker.host}" if marker.elsewhere else ""
+    raise ValueError(
+        f"{folder}: process {marker.pid}{where} is working there (run {marker.run_id}, started "
+        f"{marker.started_at}); wait for it, choose another --out-dir, or delete "
+        f"{folder / MARKER} if it is gone"
+    )
+
+
+def _lives(pid: int, process_start: str | None) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    except OverflowError:
+        return False
+    now = _start_of(pid)
+    # The number may have been given to another process since: then the start time differs.
+    return now != "" and (now is None or process_start is None or now == process_start)
+
+
+def _start_of(pid: int) -> str | None:
+    """Return boot and start time of a process; None where /proc does not tell, "" if a zombie."""
+    try:
+        # Field 2 is the program's name in parentheses, which may hold spaces and parentheses.
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+    return "" if after_name[0] in "ZX" else f"{boot} {after_name[19]}"

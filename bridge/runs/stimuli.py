@@ -1,0 +1,223 @@
+"""From input options to a stimulus: which input is meant, and the sample behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.network import datasets, encoders, synthetic
+from bridge.network.spec import CubaSpec, NetworkSpec
+from bridge.network.steps import calibration_factor, count_steps
+from bridge.network.stimulus import Stimulus
+from bridge.runs.applies import asked_for
+from bridge.runs.groups import ExecutionOptions, InputOptions, NetworkOptions
+from bridge.runs.inherit import InheritedRun
+from bridge.runs.resolve import Resolved
+
+log = logging.getLogger("pingbridge")
+
+SYNTHETIC_BIAS_US = 0.0002
+"""Bias conductance of synthetic-spikes, per step at dt 0.1 ms (Source: pinglab)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StimulusPlan:
+    """Which input a run has, before it is encoded.
+
+    Attributes
+    ----------
+    kind : str
+        ``synthetic-spikes``, ``synthetic-conductance``, ``dataset`` or ``file``.
+    dataset : str or None
+    n_in : int or None
+        Channels, where the input decides them.
+    n_classes : int
+    default_hidden : int or None
+        E cells where --n-hidden is not given.
+    sample : datasets.Sample or None
+        The chosen sample.
+    file : Stimulus or None
+        The input read from a file.
+    """
+
+    kind: str
+    dataset: str | None = None
+    n_in: int | None = None
+    n_classes: int = 10
+    default_hidden: int | None = None
+    sample: datasets.Sample | None = None
+    file: Stimulus | None = None
+
+
+def plan_stimulus(resolved: Resolved, inherited: InheritedRun | None = None) -> StimulusPlan:
+    """Return which input the options mean, with the sample or the file already read.
+
+    An input that was not named flips to the dataset where --dataset, --digit or --sample was
+    given, or where the run inherits from a training.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For a sample or file that isn't there or can't be read.
+    """
+    given = resolved[InputOptions]
+    if given.input_file is not None:
+        from bridge.formats.recordings import load_stimulus
+
+        stimulus = load_stimulus(given.input_file)
+        return StimulusPlan(kind="file", n_in=stimulus.n_in, file=stimulus)
+    kind = _kind(resolved, inherited)
+    if kind != "dataset":
+        return StimulusPlan(kind=kind)
+    info = datasets.dataset_info(given.dataset)
+    return StimulusPlan(
+        kind=kind,
+        dataset=given.dataset,
+        n_in=info.n_in,
+        n_classes=info.n_classes,
+        default_hidden=info.n_hidden,
+        sample=datasets.select(given.dataset, given.digit, given.sample),
+    )
+
+
+def _kind(resolved: Resolved, inherited: InheritedRun | None) -> str:
+    given = resolved[InputOptions]
+    named = [key for key in ("dataset", "digit", "sample") if asked_for(resolved, key)]
+    if asked_for(resolved, "input"):
+        assert given.input is not None
+        if given.input != "dataset" and named:
+            log.warning("--%s has no effect: --input %s was asked for", named[0], given.input)
+        return given.input
+    if named:
+        log.info("input: dataset (because of --%s)", named[0])
+        return "dataset"
+    if inherited is not None and inherited.mode == "train" and "dataset" in inherited.values:
+        log.info("input: dataset (the inherited run was trained on %s)", given.dataset)
+        return "dataset"
+    return given.input or "synthetic-spikes"
+
+
+def make_stimulus(resolved: Resolved, plan: StimulusPlan, spec: NetworkSpec) -> Stimulus:
+    """Return the input of a run, encoded on its grid.
+
+    Raises
+    ------
+    ValueError
+        If dt does not divide the trial, a flag contradicts the input, or a rate asks for more
+        than one spike per step.
+    """
+    given = resolved[InputOptions]
+    network, seed = resolved[NetworkOptions], resolved[ExecutionOptions].seed
+    if plan.file is not None:
+        return _from_file(resolved, plan.file)
+    dt_ms = network.dt_ms
+    bias_us = given.bias_us
+    seeds = [encoders.trial_seed(seed, trial) for trial in range(given.trials)]
+    made: Stimulus
+    if plan.dataset == "smnist":
+        assert plan.sample is not None
+        assert plan.sample.image is not None
+        images = np.stack([plan.sample.image] * given.trials)
+        made = encoders.smnist_rows(images, rate_hz=given.input_rate_hz, dt_ms=dt_ms, seeds=seeds)
+        if asked_for(resolved, "t_ms") and abs(network.t_ms - made.t_ms) > 1e-9 * made.t_ms:
+            raise ValueError(
+                f"--t-ms {network.t_ms:g} contradicts --dataset smnist, whose trials take "
+                f"{made.t_ms:g} ms (28 rows of 10 ms); leave it out"
+            )
+    elif plan.kind == "synthetic-spikes":
+        if bias_us is None and not isinstance(spec, CubaSpec):
+            bias_us = SYNTHETIC_BIAS_US
+        made = synthetic.synthetic_spikes(
+            spec.n_in,
+            rate_hz=given.input_rate_hz,
+            overdrive=given.stim_overdrive,
+            dt_ms=dt_ms,
+            n_steps=count_steps(network.t_ms, dt_ms),
+            n_trials=given.trials,
+            seed=seed,
+        )
+    elif plan.kind == "synthetic-conductance":
+        if isinstance(spec, CubaSpec):
+            raise ValueError(
+                f"--input synthetic-conductance can't apply to --model {spec.model}, which has no "
+                "conductances"
+            )
+        made = synthetic.synthetic_conductance(
+            spec.hidden_sizes[0],
+            overdrive=given.stim_overdrive,
+            dt_ms=dt_ms,
+            n_steps=count_steps(network.t_ms, dt_ms),
+            n_trials=given.trials,
+            seed=seed,
+        )
+        made = dataclasses.replace(made, n_in=spec.n_in)
+    else:
+        made = _from_sample(plan, given, network, seeds, seed)
+    if bias_us:
+        made = dataclasses.replace(made, bias_us=bias_us * calibration_factor(dt_ms))
+    return made
+
+
+def _from_sample(
+    plan: StimulusPlan, given: InputOptions, network: NetworkOptions, seeds: list[int], seed: int
+) -> Stimulus:
+    assert plan.sample is not None
+    n_steps = count_steps(network.t_ms, network.dt_ms)
+    if plan.dataset == "shd":
+        assert plan.sample.times_s is not None
+        assert plan.sample.units is not None
+        return encoders.shd_bins(
+            [plan.sample.times_s] * given.trials,
+            [plan.sample.units] * given.trials,
+            dt_ms=network.dt_ms,
+            n_steps=n_steps,
+        )
+    assert plan.sample.image is not None
+    if given.stim_overdrive != 1.0:
+        return encoders.dataset_window(
+            plan.sample.image,
+            rate_hz=given.input_rate_hz,
+            overdrive=given.stim_overdrive,
+            dt_ms=network.dt_ms,
+            n_steps=n_steps,
+            seed=seed,
+            n_trials=given.trials,
+        )
+    return encoders.dataset_rate(
+        np.stack([plan.sample.image] * given.trials),
+        rate_hz=given.input_rate_hz,
+        dt_ms=network.dt_ms,
+        n_steps=n_steps,
+        seeds=seeds,
+    )
+
+
+def _from_file(resolved: Resolved, stimulus: Stimulus) -> Stimulus:
+    """Return the stimulus of a file; --dt and --t-ms may repeat what it says, not contradict."""
+    network, bias_us = resolved[NetworkOptions], resolved[InputOptions].bias_us
+    for key, flag, asked, held in (
+        ("dt", "--dt", network.dt_ms, stimulus.dt_ms),
+        ("t_ms", "--t-ms", network.t_ms, stimulus.t_ms),
+    ):
+        if asked_for(resolved, key) and abs(asked - held) > 1e-9 * held:
+            raise ValueError(
+                f"{flag} {asked:g} contradicts the input file, which has {held:g} ms; leave it out"
+            )
+    if bias_us is not None:
+        stimulus = dataclasses.replace(
+            stimulus, bias_us=bias_us * calibration_factor(stimulus.dt_ms)
+        )
+    return stimulus
+
+
+def sample_image(plan: StimulusPlan) -> NDArray[np.float64] | None:
+    """Return the picture behind a dataset input, shape (row, column), or None."""
+    if plan.sample is None or plan.sample.image is None:
+        return None
+    image = plan.sample.image
+    side = round(image.size**0.5)
+    return image.reshape(side, side)
