@@ -16,6 +16,7 @@ no contraction of products and sums. The same network then gives the same spikes
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import threading
@@ -183,6 +184,10 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
             else:
                 if target == "cuda":
                     import brian2cuda  # noqa: F401 -- registers the device
+                # Names of generated code count up past those of objects that are still alive, and
+                # Brian2's objects form cycles: without this the same network would not have the
+                # same code twice in one process.
+                gc.collect()
                 set_device(f"{target}_standalone", build_on_run=False)
                 get_device().reinit()
                 get_device().activate(build_on_run=False)

@@ -6,7 +6,6 @@ is in.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -307,8 +306,7 @@ def _hits(rng: np.random.Generator, p: float, size: int) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     found = [np.array([-1], dtype=np.int64)]
     while found[-1][-1] < size:
-        mean = p * (size - found[-1][-1])
-        gaps = rng.geometric(p, size=int(mean + 4.0 * math.sqrt(mean)) + 8)
+        gaps = rng.geometric(p, size=int(p * (size - found[-1][-1])) + 1)
         # A gap beyond the end is cut so that the sum cannot overflow; it still leaves the range.
         found.append(found[-1][-1] + np.cumsum(np.minimum(gaps, size + 1)))
     hits = np.concatenate(found)[1:]

@@ -75,6 +75,15 @@ def test_certain_and_impossible_spikes():
     assert made.sum() == 20
 
 
+def test_the_end_of_a_trial_fires_as_its_beginning():
+    # p = 0.5, 3000 places at each end: bound 4.5 standard deviations.
+    spikes = dataset_rate(
+        np.ones((600, 1)), rate_hz=500.0, dt_ms=1.0, n_steps=40, seeds=list(range(600))
+    ).counts()
+    for end in (spikes[:, :5], spikes[:, -5:]):
+        assert abs(end.mean() - 0.5) < 4.5 * np.sqrt(0.25 / 3000)
+
+
 def test_rate_coding_refuses_wrong_input():
     options = {"rate_hz": 25.0, "dt_ms": 0.1, "n_steps": 5}
     with pytest.raises(ValueError, match="pixels run from 0 to 16"):
@@ -166,7 +175,8 @@ def test_noise_keeps_the_rest_of_the_stimulus():
 
 
 @pytest.mark.parametrize(
-    ("dt_ms", "steps"), [(0.1, 100), (0.25, 40), (0.3, 33), (1.0, 10), (4.0, 2), (10.0, 1)]
+    ("dt_ms", "steps"),
+    [(0.1, 100), (0.25, 40), (0.3, 33), (0.6, 17), (1.0, 10), (4.0, 2), (10.0, 1)],
 )
 def test_rows_follow_each_other_every_ten_ms(dt_ms, steps):
     image = np.zeros((28, 28))
@@ -197,6 +207,8 @@ def test_recorded_events_are_binned_dropped_and_collapsed():
     made = shd_bins(times_s, units, dt_ms=1.0, n_steps=10)
     assert made.events.tolist() == [[0, 0, 699], [2, 0, 3], [8, 1, 0]]
     assert (made.n_trials, made.n_in) == (2, 700)
+    late = shd_bins([np.array([0.5], dtype=np.float16)], [np.array([1])], dt_ms=0.5, n_steps=1001)
+    assert late.events.tolist() == [[1000, 0, 1]]
 
 
 def test_recorded_events_refuse_wrong_input():
