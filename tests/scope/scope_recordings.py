@@ -64,7 +64,10 @@ def ping_recording(
         exc.append(volley_rows(rng, n_cells=n_exc, share=share, jitter_ms=jitter_ms, **common))
         inh.append(volley_rows(rng, n_cells=n_inh, share=1.0, jitter_ms=0.3, lag_ms=2.0, **common))
     return recording_of(
-        {"e1": np.unique(np.concatenate(exc), axis=0), "i1": np.unique(np.concatenate(inh), axis=0)},
+        {
+            "e1": np.unique(np.concatenate(exc), axis=0),
+            "i1": np.unique(np.concatenate(inh), axis=0),
+        },
         n_cells={"e1": n_exc, "i1": n_inh},
         t_ms=t_ms,
         dt_ms=dt_ms,

@@ -76,7 +76,7 @@ def test_poisson_channels_lie_in_the_band(ax):
 
 def test_a_wrong_rate_falls_out_of_the_band(ax):
     plot_channel_rates(ax, poisson(), np.full(1500, 20.0))
-    # Twice the rate: 24 % of the counts still reach the band of 20 +- 4.5 Hz; sd 1.1 %.
+    # Twice the rate: 22 % of the counts still reach the band of 20 +- 4.5 Hz; sd 1.1 %.
     assert len(the(ax, "inside").get_xdata()) < 0.3 * 1500
 
 

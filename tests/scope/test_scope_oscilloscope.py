@@ -63,19 +63,32 @@ def view_of(case="ping", **given):
 
 
 def for_preset(preset):
+    """What a preset shows beyond the network: a sweep under way, a training, a prediction."""
     if preset == "sweep_video":
         n = 20
-        return {"sweep": SweepState(
-            variable="stim-overdrive", unit="\N{MULTIPLICATION SIGN}", values=np.linspace(1, 50, 30), index=n - 1,
-            rate_e_hz=np.linspace(3, 9, n), rate_i_hz=np.linspace(0, 40, n),
-            f0_hz=np.where(np.arange(n) > 5, 40.0, 0.0))}  # fmt: skip
+        sweep = SweepState(
+            variable="stim-overdrive",
+            unit="\N{MULTIPLICATION SIGN}",
+            values=np.linspace(1, 50, 30),
+            index=n - 1,
+            rate_e_hz=np.linspace(3, 9, n),
+            rate_i_hz=np.linspace(0, 40, n),
+            f0_hz=np.where(np.arange(n) > 5, 40.0, 0.0),
+        )
+        return {"sweep": sweep}
     if preset == "train":
         n = 30
         names = ("W_ff.0", "W_ff.1", "W_ee.1", "W_ei.1", "W_ie.1")
-        return {"history": TrainingHistory(
-            epochs=range(1, n + 1), acc_percent=np.linspace(10, 90, n), loss=np.geomspace(2, 0.1, n),
-            lr=np.full(n, 0.01), rate_e_hz=np.linspace(5, 9, n), rate_i_hz=np.full(n, 40.0),
-            grad_ratios={name: np.geomspace(1e-4 * 4**k, 2e-3, n) for k, name in enumerate(names)})}  # fmt: skip
+        history = TrainingHistory(
+            epochs=range(1, n + 1),
+            acc_percent=np.linspace(10, 90, n),
+            loss=np.geomspace(2, 0.1, n),
+            lr=np.full(n, 0.01),
+            rate_e_hz=np.linspace(5, 9, n),
+            rate_i_hz=np.full(n, 40.0),
+            grad_ratios={name: np.geomspace(1e-4 * 4**k, 2e-3, n) for k, name in enumerate(names)},
+        )
+        return {"history": history}
     return {"pred": 3} if preset == "dataset" else {}
 
 
@@ -255,7 +268,7 @@ def test_drawing_leaves_the_global_style_alone():
 
 
 def test_unknown_names_are_errors():
-    with pytest.raises(ValueError, match="'tiny'.*full, video"):
+    with pytest.raises(ValueError, match=r"'tiny'.*full, video"):
         draw_oscilloscope(view_of(), preset="tiny")
     with pytest.raises(ValueError, match="'dots'"):
         draw_oscilloscope(view_of(), raster="dots")

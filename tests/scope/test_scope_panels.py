@@ -119,7 +119,7 @@ def test_a_raster_says_what_is_missing(ax):
 
 
 def test_an_unknown_raster_style_is_an_error(ax):
-    with pytest.raises(ValueError, match="'dots'.*scatter or imshow"):
+    with pytest.raises(ValueError, match=r"'dots'.*scatter or imshow"):
         plot_raster(ax, ping_recording(t_ms=50.0), population="e1", raster="dots")
 
 

@@ -189,6 +189,44 @@ def test_a_slow_rise_of_the_rate_is_not_a_rhythm():
     assert not gamma.is_rhythm
 
 
+def test_the_flank_of_a_slow_change_is_not_a_peak():
+    # One pulse of 60 ms in 1 s: power falls from 0 to its first zero at 17 Hz, so that the
+    # strongest bin is the edge of the band, with five cycles, strong and far from noise.
+    rng = np.random.default_rng(14)
+    t_ms = np.arange(4000) * 0.25
+    p = np.where((t_ms >= 470) & (t_ms < 530), 0.02, 0.0005)
+    step, cell = np.nonzero(rng.random((4000, 400)) < p[:, None])
+    rows = {"e1": np.stack([step, np.zeros_like(step), cell], axis=1),
+            "i1": poisson_rows(rng, n_cells=50, rate_hz=20.0, t_ms=1000.0)}  # fmt: skip
+    gamma = f_gamma(recording_of(rows, n_cells={"e1": 400, "i1": 50}, t_ms=1000.0))
+    assert gamma.vector_strength > 0.5
+    assert gamma.reason == "no local peak"
+    assert not gamma.is_rhythm
+
+
+def test_two_and_a_half_cycles_are_too_few_and_three_and_a_half_enough():
+    slow = f_gamma(ping_recording(f_hz=12.5, t_ms=200.0, jitter_ms=8.0, share=0.6, seed=2))
+    assert slow.f_hz == pytest.approx(12.5, abs=1.0)
+    assert slow.reason.endswith("cycles only")
+    # The peak's own lobe reaches to half its frequency here; it is no fundamental.
+    faster = f_gamma(ping_recording(f_hz=17.5, t_ms=200.0, jitter_ms=8.0, share=0.6, seed=2))
+    assert faster.f_hz == pytest.approx(17.5, abs=1.0)
+    assert faster.is_rhythm, faster.reason
+
+
+def test_a_weak_modulation_is_not_claimed_however_significant():
+    # 1 + 0.2 cos: vector strength 0.1, in 25 000 spikes.
+    rng = np.random.default_rng(15)
+    t_ms = np.arange(4000) * 0.25
+    p = 0.00625 * (1 + 0.2 * np.cos(2 * np.pi * 40.0 * t_ms / 1000.0))
+    step, cell = np.nonzero(rng.random((4000, 1000)) < p[:, None])
+    rows = {"e1": np.stack([step, np.zeros_like(step), cell], axis=1),
+            "i1": poisson_rows(rng, n_cells=50, rate_hz=20.0, t_ms=1000.0)}  # fmt: skip
+    gamma = f_gamma(recording_of(rows, n_cells={"e1": 1000, "i1": 50}, t_ms=1000.0))
+    assert gamma.f_hz == pytest.approx(40.0, abs=0.3)
+    assert gamma.reason.startswith("weak locking (0.1")
+
+
 def test_a_harmonic_of_sharp_volleys_is_not_claimed():
     # 12.4 Hz lies between two 1 Hz bins, its second harmonic nearly on one: the harmonic is found.
     gamma = f_gamma(ping_recording(f_hz=12.4, t_ms=1000.0, jitter_ms=1.0, share=0.5, seed=6))
@@ -206,4 +244,4 @@ def test_the_parabola_is_exact_for_a_parabola(shift):
 def test_the_parabola_never_leaves_its_bin():
     assert parabolic_offset(1.0, 1.0, 1.0) == 0.0
     assert parabolic_offset(0.0, 1.0, 1.9) == 0.5
-    assert parabolic_offset(3.0, 2.0, 3.0) == 0.0
+    assert parabolic_offset(1.0, 0.5, 3.0) == 0.0  # no peak at all

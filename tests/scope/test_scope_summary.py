@@ -95,7 +95,7 @@ def test_the_windows_line_leaves_out_what_does_not_exist():
 
 
 def test_a_summary_refuses_a_burn_in_as_long_as_the_trial():
-    with pytest.raises(ValueError, match="burn_in_ms = 600 ms.*600 ms"):
+    with pytest.raises(ValueError, match=r"burn_in_ms = 600 ms.*600 ms"):
         summarise(silent(), burn_in_ms=600.0, model="ping")
 
 

@@ -16,7 +16,7 @@ def recording():
 
 
 def test_a_view_refuses_what_cannot_be_drawn(recording):
-    with pytest.raises(ValueError, match="burn_in_ms = 200 ms.*200 ms"):
+    with pytest.raises(ValueError, match=r"burn_in_ms = 200 ms.*200 ms"):
         OscilloscopeView(recording=recording, burn_in_ms=200.0)
     with pytest.raises(ValueError, match="trial 2"):
         OscilloscopeView(recording=recording, trial=2)

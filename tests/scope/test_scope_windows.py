@@ -32,7 +32,8 @@ def test_truncation_would_lose_a_step_here():
 
 
 @pytest.mark.parametrize(
-    ("dt_ms", "expected"), [(0.1, 20), (0.25, 8), (0.3, 6), (2 / 7, 7), (2.0, 1), (5.0, 1)]
+    ("dt_ms", "expected"),
+    [(0.1, 20), (0.25, 8), (0.3, 6), (2 / 7, 7), (2 / 93, 93), (2.0, 1), (5.0, 1)],
 )
 def test_a_bin_holds_whole_steps_and_at_least_one(dt_ms, expected):
     assert bin_steps(2.0, dt_ms) == expected

@@ -82,9 +82,7 @@ def test_conductance_based_spikes_of_a_compiled_program(reference, tag):
 def test_traces(reference, tag):
     # The traces are float32; the file says how far they are from the reference's float64 run.
     with np.load(reference / "ping_coba_case1.npz", allow_pickle=False) as data:
-        recording, _ = simulate(
-            *coba(data), stimulus(data, tag), record_traces=True, engine=NUMPY
-        )
+        recording, _ = simulate(*coba(data), stimulus(data, tag), record_traces=True, engine=NUMPY)
         for name in ("v_e_1", "ge_e_1", "gi_e_1", "v_i_1", "ge_i_1"):
             rounding = 2e-4 if name.startswith("v") else 1e-5
             np.testing.assert_allclose(

@@ -1,0 +1,166 @@
+"""Inheritance and recipes: typed > --config > --from-dir > default."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from command_line import SMALL, same
+
+from bridge.formats.weight_files import save_weights
+
+
+def test_the_same_network_again(call):
+    first = call(
+        "sim", *SMALL, "--tau-gaba", "6", "--synapse-order", "kick-decay", "--seed", "3",
+        "--readout", "mem-mean", "--readout-tau-out", "8", "--w-ei", "1.5", "0.1", name="first",
+    )  # fmt: skip
+    again = call("sim", "--from-dir", first.folder, "--codegen", "numpy", name="again")
+    assert again.code == 0, again.err
+    assert same(first.recording, again.recording)
+    assert "inherited from" in again.out
+    other = call("sim", "--from-dir", first.folder, "--codegen", "numpy", "--tau-gaba=12",
+                 name="other")  # fmt: skip
+    assert other.config["tau_gaba"] == 12.0
+    assert not same(first.recording, other.recording)
+
+
+def test_precedence(call, tmp_path):
+    first = call("sim", *SMALL, "--tau-gaba", "6", "--tau-syn", "3", "--seed", "3", name="first")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("tau-gaba: 7\ntau_syn: 4\nreadout: mem-mean\nw_in: [3, 1e-1]\n")
+    both = call(
+        "sim", "--from-dir", first.folder, "--config", recipe, "--tau-syn", "5",
+        "--codegen", "numpy", name="both",
+    )  # fmt: skip
+    assert both.code == 0, both.err
+    config = both.config
+    assert (config["seed"], config["tau_gaba"], config["tau_syn"]) == (3, 7.0, 5.0)
+    assert config["readout"] == "mem-mean"
+    assert config["w_in"] == [3.0, 0.1]
+
+
+def test_a_recipe_says_what_the_flags_say(call, tmp_path):
+    typed = call("sim", *SMALL, name="typed")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "command: sim\nn-hidden: 32\ndt: 0.5\nt-ms: 240\ninput-rate: 2e2\nw-in: [2, 0.4]\n"
+        "codegen: numpy\n"
+    )
+    told = call("sim", "--config", recipe, name="told")
+    assert told.code == 0, told.err
+    assert same(typed.recording, told.recording)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("tau-gabba: 3\n", "did you mean tau_gaba"),
+        ("tau-gaba: -3\n", "must be > 0"),
+        ("command: train\n", "is for the command 'train'"),
+        ("dt: [0.1\n", "line"),
+        ("- dt\n", "mapping"),
+        ("tbptt-window: 5\n", "--tbptt-window applies to --model cuba"),
+    ],
+)
+def test_a_bad_recipe_is_refused(call, tmp_path, text, part):
+    (tmp_path / "recipe.yaml").write_text(text)
+    outcome = call("sim", "--config", tmp_path / "recipe.yaml")
+    assert outcome.code == 2
+    assert part in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not outcome.folder.exists()
+
+
+@pytest.fixture
+def trained(tmp_path, weight_files):
+    """Return a folder like that of a training run, and its weights."""
+    weights, _ = weight_files
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    save_weights(weights, folder / "weights.h5")
+    config = {
+        "mode": "train", "model": "ping", "dt": 0.5, "t_ms": 160.0, "hidden_sizes": [32],
+        "ei_strength": 1.0, "ei_ratio": 2.0, "sparsity": 0.0, "w_in": [1.2, 0.12],
+        "w_in_sparsity": 0.9, "input_rate": 150.0, "dales_law": True, "seed": 5,
+        "tau_gaba_ms": 6.0, "readout_mode": "mem-mean", "tau_out": 4.0, "surrogate_slope": 1.0,
+        "trainable_w_ei": True, "lr": 1e-4, "epochs": 3,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder, weights
+
+
+def test_a_trained_run_hands_on_everything(call, trained):
+    folder, _ = trained
+    outcome = call("sim", "--from-dir", folder, "--codegen", "numpy")
+    assert outcome.code == 0, outcome.err
+    config = outcome.config
+    assert config["n_hidden"] == [32]
+    assert (config["dt"], config["t_ms"], config["input_rate"]) == (0.5, 160.0, 150.0)
+    assert (config["tau_gaba"], config["readout"], config["readout_tau_out"]) == (
+        6.0, "mem-mean", 4.0
+    )  # fmt: skip
+    assert config["trainable_w_ei"] is True
+    assert config["derived"]["weights_from"].endswith("weights.h5")
+
+
+def test_out_dir_of_an_inheriting_run(call, trained, tmp_path, monkeypatch):
+    folder, _ = trained
+    from cli import main
+
+    assert main(["sim", "--from-dir", str(folder), "--codegen", "numpy"]) == 0
+    assert (folder / "infer" / "config.json").is_file()
+    assert main(["sim", *SMALL]) == 0
+    assert (tmp_path / "artifacts" / "oscilloscope" / "config.json").is_file()
+
+
+def test_explicit_weights_win_over_inherited_ones(call, trained, weight_files, tmp_path):
+    folder, weights = trained
+    other = weights.scaled("W_in", 2.0)
+    save_weights(other, tmp_path / "other.h5")
+    base = ("sim", "--from-dir", folder, "--codegen", "numpy")
+    inherited = call(*base, name="inherited")
+    explicit = call(*base, "--load-weights", tmp_path / "other.h5", name="explicit")
+    assert explicit.code == 0, explicit.err
+    assert not same(inherited.recording, explicit.recording)
+
+
+def test_a_run_on_a_dataset_stays_on_it(call, tmp_path):
+    config = {"mode": "train", "model": "ping", "dataset": "scikit", "hidden_sizes": [16],
+              "dales_law": True, "dt": 0.5, "t_ms": 100}  # fmt: skip
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    from bridge.network.spec import PingSpec, ei_layer
+    from bridge.network.weights import DrawRule, WeightDraw, draw_weights
+
+    spec = PingSpec(n_in=64, layers=(ei_layer(16),))
+    rule = DrawRule(1.0, 0.1)
+    save_weights(
+        draw_weights(spec, WeightDraw(w_in=rule, w_ei=rule, w_ie=rule), seed=1),
+        folder / "weights.h5",
+    )
+    outcome = call("image", "--from-dir", folder, "--digit", "4", "--codegen", "numpy")
+    assert outcome.code == 0, outcome.err
+    assert outcome.config["input"] == "dataset"
+    assert json.loads((outcome.folder / "metrics.json").read_text())["prediction"] in range(10)
+
+
+@pytest.mark.parametrize("model", ["standard-snn", "snntorch", "cuba"])
+def test_legacy_models_are_recognised_and_refused(call, tmp_path, model):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"mode": "train", "model": model}))
+    outcome = call("sim", "--from-dir", folder)
+    assert outcome.code == 2
+    assert "can't" in outcome.err or "cannot" in outcome.err
+
+
+@pytest.mark.usefixtures("weight_files")
+def test_a_file_run_hands_on_its_files(call):
+    first = call("sim", *SMALL[2:8], "--weights-file", "weights.npz", "--codegen", "numpy",
+                 name="first")  # fmt: skip
+    assert first.code == 0, first.err
+    again = call("sim", "--from-dir", first.folder, "--codegen", "numpy", name="again")
+    assert again.code == 0, again.err
+    assert same(first.recording, again.recording)

@@ -1,0 +1,341 @@
+"""The engine: the same network on every target, cached programs, fallbacks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import networks
+import numpy as np
+import pytest
+from networks import raster, small_cuba, small_ping
+
+from sim_brian import build_cache, cost, engine, toolchain
+from sim_brian.engine import EngineOptions, open_program, run_model
+from sim_brian.run import make_model, simulate
+
+NUMPY = EngineOptions(target="numpy")
+CPP = EngineOptions(target="cpp")
+
+
+@pytest.fixture
+def compiler():
+    if toolchain.missing_for("cpp"):
+        pytest.skip(toolchain.missing_for("cpp"))
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """Return an empty cache of compiled programs."""
+    monkeypatch.setenv("PINGBRIDGE_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def ping_run(engine_options=NUMPY, *, seed=5, n_steps=600, sizes=(48,), traces=False, n_trials=3):
+    spec, weights = small_ping(sizes=sizes)
+    stimulus = raster(n_trials=n_trials, n_steps=n_steps, n_in=40, p=0.02, seed=seed, dt_ms=0.1)
+    return simulate(spec, weights, stimulus, record_traces=traces, engine=engine_options)
+
+
+def assert_equal_spikes(one, other):
+    assert one.n_cells == other.n_cells
+    for population in one.n_cells:
+        np.testing.assert_array_equal(one.spikes[population], other.spikes[population])
+        assert len(one.spikes[population]), "a silent network proves nothing"
+
+
+# ---- the same spikes everywhere ---------------------------------------------------------------
+
+
+@pytest.mark.compiler
+def test_compiled_run_and_its_repetition_from_the_cache(compiler, own_cache):
+    expected, _ = ping_run(NUMPY, traces=True)
+    first, raw_first = ping_run(CPP, traces=True)
+    again, raw_again = ping_run(CPP, traces=True)
+    assert (raw_first.compiled, raw_again.compiled) == (True, False)
+    assert_equal_spikes(expected, first)
+    assert_equal_spikes(expected, again)
+    for name, trace in expected.traces.items():
+        # The exponentials of numpy and of the C library may differ in the last bit.
+        np.testing.assert_allclose(first.traces[name], trace, rtol=0, atol=1e-10)
+        np.testing.assert_array_equal(first.traces[name], again.traces[name])
+
+
+@pytest.mark.compiler
+@pytest.mark.slow
+def test_cython(compiler):
+    assert_equal_spikes(ping_run(NUMPY)[0], ping_run(EngineOptions(target="cython"))[0])
+
+
+@pytest.mark.compiler
+def test_two_layers_and_current_based_network_compiled(compiler):
+    assert_equal_spikes(ping_run(NUMPY, sizes=(48, 24))[0], ping_run(CPP, sizes=(48, 24))[0])
+    spec, weights = small_cuba()
+    stimulus = raster(n_trials=2, n_steps=300, n_in=40, p=0.1, seed=1, dt_ms=0.5)
+    runs = [simulate(spec, weights, stimulus, engine=o)[0] for o in (NUMPY, CPP)]
+    assert_equal_spikes(*runs)
+
+
+def test_trials_side_by_side_are_single_trials():
+    together, _ = ping_run()
+    spec, weights = small_ping()
+    stimulus = raster(n_trials=3, n_steps=600, n_in=40, p=0.02, seed=5, dt_ms=0.1)
+    for trial in range(3):
+        rows = stimulus.trial_events(trial)
+        rows[:, 1] = 0
+        alone = type(stimulus)(dt_ms=0.1, n_steps=600, n_trials=1, n_in=40, events=rows)
+        single, _ = simulate(spec, weights, alone, engine=NUMPY)
+        for population in single.n_cells:
+            np.testing.assert_array_equal(
+                single.spikes[population][:, [0, 2]],
+                together.trial_spikes(population, trial)[:, [0, 2]],
+            )
+
+
+# ---- one program, many runs ---------------------------------------------------------------------
+
+
+@pytest.mark.compiler
+def test_other_input_weights_and_dt_need_no_compilation(compiler, own_cache):
+    _, raw = ping_run(CPP, seed=5)
+    assert raw.compiled
+    for seed, n_steps in ((6, 600), (7, 450)):
+        compiled, raw = ping_run(CPP, seed=seed, n_steps=n_steps)
+        assert not raw.compiled
+        assert_equal_spikes(compiled, ping_run(NUMPY, seed=seed, n_steps=n_steps)[0])
+    assert len(list(own_cache.glob("programs/*/main"))) == 1
+
+
+@pytest.mark.compiler
+def test_a_program_runs_again_with_new_values(compiler):
+    spec, weights = small_ping()
+    stimulus = raster(n_trials=1, n_steps=600, n_in=40, p=0.02, seed=5, dt_ms=0.1)
+    half = weights.scaled("W_ie_1", 0.5)
+    models = [make_model(spec, w, stimulus, seed=0, record_traces=False) for w in (weights, half)]
+    with open_program(models[0], CPP) as program:
+        plain = program.run()
+        changed = program.run({"w_ie_1.w": models[1].values()["w_ie_1.w"]})
+        back = program.run()
+    expected = run_model(models[1], NUMPY)
+
+    def events(raw):
+        index, step = raw.spikes["e1"]
+        return sorted(zip(step.tolist(), index.tolist(), strict=True))
+
+    assert events(changed) == events(expected)
+    assert events(plain) == events(back) != events(changed)
+
+
+_COMPILE = textwrap.dedent(
+    """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    from networks import raster, small_ping
+    from sim_brian.engine import EngineOptions
+    from sim_brian.run import simulate
+    spec, weights = small_ping()
+    stimulus = raster(n_trials=1, n_steps=300, n_in=40, p=0.02, seed=5, dt_ms=0.1)
+    print("ready", flush=True)
+    recording, raw = simulate(spec, weights, stimulus, engine=EngineOptions(target="cpp"))
+    print(raw.compiled, len(recording.spikes["e1"]), recording.spikes["e1"].sum())
+    """
+)
+
+
+def _start(cache: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", _COMPILE, str(Path(networks.__file__).parent)],
+        stdout=subprocess.PIPE, text=True, env=os.environ | {"PINGBRIDGE_CACHE_DIR": str(cache)},
+        start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.compiler
+def test_two_processes_share_a_cache(compiler, tmp_path):
+    both = [_start(tmp_path), _start(tmp_path)]
+    outputs = [p.communicate(timeout=300)[0].splitlines()[-1].split() for p in both]
+    assert sorted(o[0] for o in outputs) == ["False", "True"]  # one compiled, one waited
+    assert outputs[0][1:] == outputs[1][1:]
+    assert len(list(tmp_path.glob("programs/*/main"))) == 1
+
+
+@pytest.mark.compiler
+def test_a_killed_compilation_leaves_nothing_that_looks_finished(compiler, tmp_path):
+    process = _start(tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("programs/*.lock")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)  # in the middle of the compiler's work
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not list(tmp_path.glob("programs/*/main"))
+    second = _start(tmp_path)
+    assert second.communicate(timeout=300)[0].splitlines()[-1].startswith("True ")
+
+
+def test_the_cache_keeps_the_programs_used_last(own_cache, monkeypatch):
+    monkeypatch.setattr(build_cache, "KEEP_PROGRAMS", 2)
+    folder = build_cache.cache_root() / "programs"
+    for age, name in enumerate("abcd"):
+        (folder / name).mkdir()
+        program = folder / name / "main"
+        program.touch()
+        os.utime(program, (1000 - age, 1000 - age))
+    assert build_cache.lookup("d") is not None  # used just now
+    build_cache._prune(folder)
+    assert sorted(p.parent.name for p in folder.glob("*/main")) == ["a", "d"]
+
+
+def test_an_unwritable_cache_falls_back_to_the_temporary_folder(tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setenv("PINGBRIDGE_CACHE_DIR", str(blocked / "cache"))
+    monkeypatch.setattr(build_cache.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert build_cache.cache_root().parent == tmp_path
+
+
+# ---- what is missing ----------------------------------------------------------------------------
+
+
+def test_without_a_compiler_the_run_falls_back_and_says_so(monkeypatch, caplog):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with caplog.at_level(logging.WARNING, logger="pingbridge"):
+        recording, raw = ping_run(CPP, n_steps=300)
+    assert raw.target == "numpy"
+    assert len(caplog.records) == 1
+    assert "needs a C++ compiler" in caplog.text
+    assert len(recording.spikes["e1"])
+
+
+def test_fast_math_does_not_fall_back(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match="needs a C\\+\\+ compiler"):
+        ping_run(EngineOptions(target="cpp", fast_math=True))
+    with pytest.raises(ValueError, match="--fast-math needs a C\\+\\+ compiler"):
+        ping_run(EngineOptions(fast_math=True))
+    with pytest.raises(ValueError, match="can't apply to --codegen numpy"):
+        EngineOptions(target="numpy", fast_math=True)
+
+
+@pytest.mark.compiler
+def test_fast_math_is_another_program(compiler, own_cache):
+    ping_run(CPP)
+    _, raw = ping_run(EngineOptions(target="cpp", fast_math=True))
+    assert raw.compiled
+    assert len(list(own_cache.glob("programs/*/main"))) == 2
+
+
+def test_a_compiler_error_is_one_line(compiler, own_cache, tmp_path, monkeypatch):
+    broken = tmp_path / "g++"
+    broken.write_text("#!/bin/sh\ncase $1 in --version) exit 0;; esac\necho no good >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    toolchain.compiler_fingerprint.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match=r"compiling the generated network failed.*no good"):
+            ping_run(CPP)
+    finally:
+        toolchain.compiler_fingerprint.cache_clear()
+    assert not list(own_cache.glob("programs/*/main"))
+
+
+def test_cuda_says_what_it_lacks(monkeypatch):
+    monkeypatch.setattr(toolchain, "nvcc", lambda: None)
+    with pytest.raises(ValueError, match="nvcc and none was found"):
+        ping_run(EngineOptions(target="cuda"))
+    monkeypatch.setattr(toolchain, "nvcc", lambda: "/usr/bin/nvcc")
+    monkeypatch.setattr(toolchain, "gpu_names", lambda: ())
+    with pytest.raises(ValueError, match="needs an NVIDIA GPU"):
+        ping_run(EngineOptions(target="cuda"))
+
+
+# brian2cuda leaves files to the garbage collector and uses regular expressions carelessly.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::SyntaxWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_cuda_code_can_be_generated(tmp_path, monkeypatch):
+    pytest.importorskip("brian2cuda")
+    from sim_brian.standalone import generate
+
+    monkeypatch.setattr(toolchain, "gpu_names", lambda: ())
+    spec, weights = small_ping()
+    stimulus = raster(n_trials=1, n_steps=300, n_in=40, p=0.02, seed=5, dt_ms=0.1)
+    model = make_model(spec, weights, stimulus, seed=0, record_traces=False)
+    with engine._device("cuda", fast_math=False):
+        generate(model, "cuda", tmp_path)
+    main = (tmp_path / "main.cu").read_text()
+    assert "network.run(_array_control_n_steps[0] * 1.0" in main
+    makefile = (tmp_path / "makefile").read_text()
+    assert "-std=c++17" in makefile
+    assert "use_fast_math" not in makefile
+    assert list((tmp_path / "code_objects").glob("e1_step_codeobject.cu"))
+
+
+def test_unknown_target():
+    with pytest.raises(ValueError, match="use one of auto, numpy, cython, cpp, cuda"):
+        EngineOptions(target="fortran")
+
+
+# ---- auto ---------------------------------------------------------------------------------------
+
+
+def test_auto_does_not_wait_for_a_compiler_for_one_small_run(own_cache, caplog):
+    with caplog.at_level(logging.INFO, logger="pingbridge"):
+        _, raw = ping_run(EngineOptions(), n_steps=300)
+    assert raw.target == "numpy"
+    assert "codegen: numpy (auto: about" in caplog.text
+
+
+def test_auto_compiles_for_a_scan_and_reuses_what_is_compiled(own_cache, monkeypatch):
+    monkeypatch.setattr(toolchain, "missing_for", lambda target: None)
+    spec, weights = small_ping()
+    stimulus = raster(n_trials=1, n_steps=6000, n_in=40, p=0.02, seed=5, dt_ms=0.1)
+    model = make_model(spec, weights, stimulus, seed=0, record_traces=False)
+    assert engine.choose_target(model, EngineOptions()) == "numpy"
+    assert engine.choose_target(model, EngineOptions(n_runs=300)) == "cpp"
+    cost.remember("cpp", model.structure())
+    assert engine.choose_target(model, EngineOptions()) == "cpp"
+
+
+def test_auto_without_a_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    spec, weights = small_ping()
+    stimulus = raster(n_trials=1, n_steps=6000, n_in=40, p=0.02, seed=5, dt_ms=0.1)
+    model = make_model(spec, weights, stimulus, seed=0, record_traces=False)
+    assert engine.choose_target(model, EngineOptions(n_runs=10_000)) == "numpy"
+
+
+# ---- what it leaves behind ----------------------------------------------------------------------
+
+
+@pytest.mark.compiler
+def test_brian2_is_left_as_it_was(compiler):
+    import brian2
+    from brian2.devices import get_device
+
+    def state():
+        names = ("codegen.target", "codegen.cpp.extra_compile_args_gcc")
+        return get_device(), [brian2.prefs[name] for name in names]
+
+    before = state()
+    ping_run(CPP)
+    ping_run(NUMPY, n_steps=20)
+    assert state() == before
+
+
+@pytest.mark.compiler
+def test_progress_is_reported_during_long_runs(compiler):
+    seen = []
+    ping_run(EngineOptions(target="cpp", progress=seen.append), n_steps=200_000, n_trials=1)
+    assert seen[-1] == 1.0
+    assert seen == sorted(seen)
+    assert any(0 < fraction < 1 for fraction in seen), seen
