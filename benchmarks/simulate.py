@@ -1,0 +1,185 @@
+"""What does one second of a PING network cost, on each target and as an eager torch loop?
+
+Expected: the compiled program is fastest, numpy needs no compiler and is slower by one order of
+magnitude, the eager loop by about two. Takes 6 to 10 minutes (cython compiles for the first time),
+``--quick`` under a minute. Every round runs each case once (interleaved); medians are shown.
+
+Network: 784 Poisson channels at 25 Hz (5 % dense), N_E 512 or 1024 E cells, a quarter as many I
+cells, dt 0.1 ms, one trial, float64 unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bridge.network.spec import PingSpec, ei_layer
+from bridge.network.steps import step_constants
+from bridge.network.synthetic import synthetic_spikes
+from bridge.network.weights import DrawRule, WeightDraw, draw_weights, effective
+from sim_brian import build_cache, toolchain
+from sim_brian.engine import EngineOptions, Program
+from sim_brian.run import make_model
+
+DT_MS = 0.1
+N_IN = 784
+
+
+def network(n_exc: int, t_ms: float):
+    """Return spec, weights and stimulus of the benchmark."""
+    spec = PingSpec(n_in=N_IN, layers=(ei_layer(n_exc),))
+    draw = WeightDraw(
+        w_in=DrawRule(1.2, 0.12, 0.95), w_ei=DrawRule(1.0, 0.1), w_ie=DrawRule(2.0, 0.2)
+    )
+    stimulus = synthetic_spikes(
+        N_IN, rate_hz=25.0, overdrive=1.0, dt_ms=DT_MS, n_steps=round(t_ms / DT_MS), n_trials=1,
+        seed=42,
+    )  # fmt: skip
+    return spec, draw_weights(spec, draw, seed=42), stimulus
+
+
+def eager_torch(spec, weights, stimulus, dtype: str):
+    """Return a function that runs the same network as an eager torch loop and its E spike count."""
+    import torch
+
+    kind = getattr(torch, dtype)
+    c = step_constants(spec, stimulus.dt_ms)
+    w = {n: torch.tensor(m, dtype=kind) for n, m in effective(weights, spec, DT_MS).items()}
+    x = torch.tensor(stimulus.counts()[0], dtype=kind)
+    cells = {"e": (spec.exc_cell, c.n_ref_exc_steps), "i": (spec.inh_cell, c.n_ref_inh_steps)}
+
+    def step(v, ref, g_exc, g_inh, cell, n_ref):
+        g = cell.g_leak_us + (g_exc + g_inh)
+        v_inf = (cell.g_leak_us * cell.e_leak_mv + (g_exc * cell.e_exc_mv + g_inh * cell.e_inh_mv)) / g
+        v = torch.clamp(v + (v_inf - v) * (1 - torch.exp(-DT_MS / (cell.c_m_nf / g))), min=-200.0)
+        ref = torch.clamp(ref - 1, min=0)
+        s = (v >= cell.v_th_mv) & (ref == 0)
+        v = torch.where(s | (ref > 0), cell.v_reset_mv, v)
+        return v, torch.where(s, n_ref, ref), s.to(kind)
+
+    @torch.no_grad()
+    def run() -> int:
+        n_e, n_i = spec.layers[0].n_exc, spec.layers[0].n_inh
+        v_e, v_i = torch.full((1, n_e), -65.0, dtype=kind), torch.full((1, n_i), -65.0, dtype=kind)
+        ref_e, ref_i = torch.zeros(1, n_e), torch.zeros(1, n_i)
+        s_e, s_i = torch.zeros(1, n_e, dtype=kind), torch.zeros(1, n_i, dtype=kind)
+        ge_e, gi_e, ge_i = torch.zeros_like(v_e), torch.zeros_like(v_e), torch.zeros_like(v_i)
+        silent = torch.zeros_like(v_i)
+        total = torch.zeros((), dtype=kind)
+        for n in range(len(x)):
+            ge_e = ge_e * c.decay_ampa + (s_e @ w["W_ee_1"] + x[n : n + 1] @ w["W_in"])
+            ge_i = ge_i * c.decay_ampa + s_e @ w["W_ei_1"]
+            gi_e = gi_e * c.decay_gaba + s_i @ w["W_ie_1"]
+            v_e, ref_e, s_e = step(v_e, ref_e, ge_e, gi_e, *cells["e"])
+            v_i, ref_i, s_i = step(v_i, ref_i, ge_i, silent, *cells["i"])
+            total += s_e.sum()
+        return int(total)
+
+    return run
+
+
+def cases(n_exc: int, t_ms: float, targets: list[str], torch_types: list[str]):
+    """Return functions by name that run the network once and give (run seconds, E spikes)."""
+    parts = network(n_exc, t_ms)
+    model = make_model(*parts, seed=42, record_traces=False)
+    found = {}
+    for target in targets:
+        program = Program(model, target, EngineOptions(target=target))
+        program.run()  # the first run of cython compiles
+
+        def brian(program=program):
+            raw = program.run()
+            return raw.run_s, len(raw.spikes["e1"][0])
+
+        found[f"brian2 {target}"] = brian
+    for dtype in torch_types:
+        loop = eager_torch(*parts, dtype)
+
+        def torch_run(loop=loop):
+            begin = time.perf_counter()
+            spikes = loop()
+            return time.perf_counter() - begin, spikes
+
+        found[f"torch eager {dtype}"] = torch_run
+    return found
+
+
+def compile_costs(n_exc: int) -> dict[str, tuple[float, float]]:
+    """Return (wall, CPU) seconds of compiling from an empty cache, with one header pass and without."""
+    model = make_model(*network(n_exc, 100.0), seed=42, record_traces=False)
+    found = {}
+    plain = build_cache.add_precompiled_header
+    for name, headers in (("one header pass", plain), ("headers each time", lambda project: None)):
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["PINGBRIDGE_CACHE_DIR"] = folder
+            build_cache.add_precompiled_header = headers
+            begin, cpu = time.perf_counter(), os.times()
+            try:
+                Program(model, "cpp", EngineOptions(target="cpp")).close()
+            finally:
+                build_cache.add_precompiled_header = plain
+                del os.environ["PINGBRIDGE_CACHE_DIR"]
+            after = os.times()
+            children = after.children_user - cpu.children_user
+            children += after.children_system - cpu.children_system
+            found[name] = (time.perf_counter() - begin, children)
+    return found
+
+
+def main() -> None:
+    """Measure, print a table, and write the rows where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one size, short trial, no cython")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    sizes = (512,) if options.quick else (512, 1024)
+    t_ms = 100.0 if options.quick else 600.0
+    wanted = ["numpy", "cpp"] if options.quick else ["numpy", "cython", "cpp"]
+    targets = [t for t in wanted if toolchain.missing_for(t) is None]
+    rounds = 3 if options.quick else options.rounds
+    rows = []
+    for n_exc in sizes:
+        runs = cases(n_exc, t_ms, targets, ["float32", "float64"])
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        spikes = {}
+        for _ in range(rounds):
+            for name, run in runs.items():
+                seconds, spikes[name] = run()
+                times[name].append(seconds / (t_ms / 1000.0))
+        baseline = statistics.median(times["torch eager float64"])
+        print(f"\nN_E {n_exc}, N_I {n_exc // 4}, {t_ms:g} ms, {rounds} rounds")
+        print(f"{'':24}{'s per simulated s':>18}{'faster than torch f64':>24}{'E spikes':>10}")
+        for name, measured in times.items():
+            value = statistics.median(measured)
+            print(f"{name:24}{value:18.3f}{baseline / value:23.1f}x{spikes[name]:10d}")
+            rows.append({
+                "case": f"N_E {n_exc}", "what": name, "value": value,
+                "unit": "s per simulated s", "baseline": baseline, "ratio": baseline / value,
+            })  # fmt: skip
+        same = {spikes[n] for n in spikes if "float32" not in n}
+        assert len(same) == 1, f"float64 runs differ: {spikes}"
+    if "cpp" in targets:
+        costs = compile_costs(sizes[0])
+        base = costs["headers each time"][1]
+        print("\ncompiling the C++ program from an empty cache")
+        for name, (wall, cpu) in costs.items():
+            print(f"{name:24}{wall:14.1f} s wall{cpu:10.1f} s CPU{base / cpu:8.1f}x")
+            rows.append({
+                "case": "compile", "what": name, "value": cpu, "unit": "CPU s",
+                "baseline": base, "ratio": base / cpu,
+            })  # fmt: skip
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    np.seterr(all="raise", under="ignore")
+    main()

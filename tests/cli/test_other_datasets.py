@@ -1,0 +1,100 @@
+"""MNIST, sMNIST and SHD from files in their own formats, through the command line."""
+
+from __future__ import annotations
+
+import struct
+
+import h5py
+import numpy as np
+import pytest
+
+
+def write_idx(path, array):
+    magic = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(magic + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def mnist(tmp_path, monkeypatch):
+    """Return two images a class: class k has a bar of height 2 k + 2."""
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    labels = np.tile(np.arange(10), 2)
+    images = np.zeros((20, 28, 28))
+    for image, label in zip(images, labels, strict=True):
+        image[: 2 * label + 2, 10:18] = 255
+    for part in ("train", "t10k"):
+        write_idx(folder / f"{part}-images-idx3-ubyte", images)
+        write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
+    monkeypatch.setenv("PINGBRIDGE_MNIST_DIR", str(folder))
+    return images
+
+
+@pytest.fixture
+def shd(tmp_path, monkeypatch):
+    """Return a recording of class 13 with events up to 120 ms."""
+    folder = tmp_path / "shd"
+    folder.mkdir()
+    times_s = np.array([0.001, 0.0012, 0.05, 0.12])
+    units = np.array([3, 3, 699, 0])
+    for name in ("shd_train.h5", "shd_test.h5"):
+        with h5py.File(folder / name, "w") as file:
+            kind = h5py.vlen_dtype(np.dtype("float32"))
+            file.create_dataset("spikes/times", (1,), dtype=kind)[0] = times_s
+            kind = h5py.vlen_dtype(np.dtype("int32"))
+            file.create_dataset("spikes/units", (1,), dtype=kind)[0] = units
+            file["labels"] = np.array([13])
+    monkeypatch.setenv("PINGBRIDGE_SHD_DIR", str(folder))
+    monkeypatch.delenv("PINGLAB_SHD_DIR", raising=False)
+
+
+FAST = ("--dt", "0.5", "--codegen", "numpy", "--n-hidden", "16")
+
+
+def inputs(outcome):
+    with np.load(outcome.folder.parent / "run.npz", allow_pickle=False) as data:
+        return data["in_spk"], int(data["N_IN"])
+
+
+def test_mnist(call, mnist):
+    outcome = call("sim", "--dataset", "mnist", "--digit", "4", *FAST, "--t-ms", "100")
+    assert outcome.code == 0, outcome.err
+    rows, n_in = inputs(outcome)
+    assert n_in == 784
+    lit = set(np.flatnonzero(mnist[4]))
+    assert len(rows) > 10
+    assert set(rows[:, 2]) <= lit
+
+
+def test_smnist_shows_row_after_row(call, mnist):
+    outcome = call("image", "--dataset", "smnist", "--digit", "4", "--input-rate", "200", *FAST)
+    assert outcome.code == 0, outcome.err
+    assert outcome.config["t_ms"] == 280.0
+    rows, n_in = inputs(outcome)
+    assert n_in == 28
+    assert rows[:, 0].max() < 10 * 20  # ten rows of 10 ms are lit
+    assert set(rows[:, 2]) <= set(range(10, 18))
+    refused = call("sim", "--dataset", "smnist", *FAST, "--t-ms", "100", name="refused")
+    assert refused.code == 2
+    assert "280 ms" in refused.err
+
+
+@pytest.mark.usefixtures("shd")
+def test_shd(call):
+    outcome = call("sim", "--dataset", "shd", "--digit", "13", *FAST, "--t-ms", "100")
+    assert outcome.code == 0, outcome.err
+    rows, n_in = inputs(outcome)
+    assert n_in == 700
+    np.testing.assert_array_equal(rows, [[2, 0, 3], [100, 0, 699]])  # one per step, none too late
+    assert outcome.recording.logits.shape == (1, 20)
+    for flags in (("--trials", "2"), ("--input-rate", "50"), ("--stim-overdrive", "2")):
+        refused = call("sim", "--dataset", "shd", "--digit", "13", *flags, name="refused")
+        assert refused.code == 2
+        assert flags[0] in refused.err
+
+
+@pytest.mark.usefixtures("mnist")
+def test_a_class_without_samples_says_how_many_there_are(call):
+    outcome = call("sim", "--dataset", "mnist", "--digit", "4", "--sample", "2")
+    assert outcome.code == 2
+    assert "mnist has 2 samples of class 4" in outcome.err
