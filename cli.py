@@ -56,7 +56,7 @@ def image(**given: Any) -> None:
 def build_parser() -> Parser:
     """Return the parser of all commands; their flags come from the option groups."""
     parser = Parser(prog="pingbridge", description=_DESCRIPTION)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND")
     for function, text in ((sim, _SIM), (image, _IMAGE)):
         command = commands.add_parser(
             function.__name__, help=text, description=text, parents=[parent_parser(*PING_GROUPS)]
@@ -276,7 +276,7 @@ def _simulate(job: Job, engine: EngineOptions, run: RunFolder) -> tuple[Recordin
     )
     log.info("%s", summary.one_line(with_ie_ratio=True))
     log.info("%s", summary.window_line())
-    log.info("%s", _gamma_line(summary))
+    log.info("%s", summary.gamma_line())
     biological_s = job.stimulus.t_ms * job.stimulus.n_trials / 1000.0
     log.info(
         "speed: %.3g s simulated in %.3g s (%.3g x real time) on %s, ready after %.3g s%s",
@@ -284,14 +284,6 @@ def _simulate(job: Job, engine: EngineOptions, run: RunFolder) -> tuple[Recordin
         " of compiling" if raw.compiled else "",
     )  # fmt: skip
     return recording, summary
-
-
-def _gamma_line(summary: Summary) -> str:
-    line = (
-        f"f_gamma {summary.f_gamma_hz:.1f} Hz (grid {summary.f_gamma_resolution_hz:.1f} Hz), "
-        f"rhythmicity {summary.lobe_to_trough:.2f}, participation {summary.participation:.2f}"
-    )
-    return line if summary.f_gamma_valid else f"{line}; no rhythm: {summary.f_gamma_note}"
 
 
 def _headline(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""What does one second of a PING network cost, on each target and as an eager torch loop?
+"""Measure what a simulated second of a PING network costs on each target and in eager torch.
 
 Expected: the compiled program is fastest, numpy needs no compiler and is slower by one order of
 magnitude, the eager loop by about two. Takes 6 to 10 minutes (cython compiles for the first time),
@@ -57,7 +57,9 @@ def eager_torch(spec, weights, stimulus, dtype: str):
 
     def step(v, ref, g_exc, g_inh, cell, n_ref):
         g = cell.g_leak_us + (g_exc + g_inh)
-        v_inf = (cell.g_leak_us * cell.e_leak_mv + (g_exc * cell.e_exc_mv + g_inh * cell.e_inh_mv)) / g
+        v_inf = (
+            cell.g_leak_us * cell.e_leak_mv + (g_exc * cell.e_exc_mv + g_inh * cell.e_inh_mv)
+        ) / g
         v = torch.clamp(v + (v_inf - v) * (1 - torch.exp(-DT_MS / (cell.c_m_nf / g))), min=-200.0)
         ref = torch.clamp(ref - 1, min=0)
         s = (v >= cell.v_th_mv) & (ref == 0)
@@ -112,7 +114,7 @@ def cases(n_exc: int, t_ms: float, targets: list[str], torch_types: list[str]):
 
 
 def compile_costs(n_exc: int) -> dict[str, tuple[float, float]]:
-    """Return (wall, CPU) seconds of compiling from an empty cache, with one header pass and without."""
+    """Return (wall, CPU) seconds of a first compilation, with a precompiled header and without."""
     model = make_model(*network(n_exc, 100.0), seed=42, record_traces=False)
     found = {}
     plain = build_cache.add_precompiled_header

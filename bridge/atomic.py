@@ -42,7 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             partial.unlink()
 
 
-def write_atomically(path: Path, writer: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, writer: Callable[[Path], object]) -> None:
     """Let `writer` write a temporary file beside `path`, then put it in place.
 
     Raises

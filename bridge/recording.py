@@ -108,17 +108,16 @@ class Recording:
 
     def spike_counts(self, population: str) -> NDArray[np.int64]:
         """Return the spikes of each cell, shape (trial, cell)."""
-        counts = np.zeros((self.n_trials, self.n_cells[population]), dtype=np.int64)
-        rows = self.spikes[population]
-        np.add.at(counts, (rows[:, 1], rows[:, 2]), 1)
-        return counts
+        return self._count(population, column=2, size=self.n_cells[population])
 
     def population_counts(self, population: str) -> NDArray[np.int64]:
         """Return the spikes of a population in each step, shape (trial, step)."""
-        counts = np.zeros((self.n_trials, self.n_steps), dtype=np.int64)
-        rows = self.spikes[population]
-        np.add.at(counts, (rows[:, 1], rows[:, 0]), 1)
-        return counts
+        return self._count(population, column=0, size=self.n_steps)
+
+    def _count(self, population: str, *, column: int, size: int) -> NDArray[np.int64]:
+        rows = self.spikes[population].astype(np.int64)
+        flat = np.bincount(rows[:, 1] * size + rows[:, column], minlength=self.n_trials * size)
+        return flat.reshape(self.n_trials, size)
 
     def rate_hz(self, population: str) -> float:
         """Return the mean rate of a population over cells, trials and the whole trial, Hz."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from types import ModuleType
 
 
 def load_brian2() -> ModuleType:
-    """Return the module brian2; its import is silent and leaves Python's warnings alone.
+    """Return the module brian2; its import is silent and leaves Python as it was.
 
-    Brian2 sends all warnings of the process through its own logger from its import on, and looks
-    for compilers with a setuptools function that warns.
+    From its import on, Brian2 sends all warnings of the process through its own logger and calls
+    every uncaught exception an error of its own; it looks for compilers with a setuptools function
+    that warns.
     """
+    hook = sys.excepthook
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import brian2
     logging.captureWarnings(False)
+    sys.excepthook = hook
     return brian2

@@ -173,17 +173,16 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
     from brian2.devices import get_device, reset_device, set_device
 
     with _DEVICE:
-        touched = ("codegen.target", "codegen.cpp.extra_compile_args_gcc")
-        before = {name: prefs[name] for name in touched}
+        if target == "cuda":
+            import brian2cuda  # noqa: F401  # registers the device and its preferences
+        settings = _preferences(target, fast_math, prefs)
+        before = {name: prefs[name] for name in settings}
         try:
-            flags = _compiler_flags(list(before["codegen.cpp.extra_compile_args_gcc"]), fast_math)
-            prefs["codegen.cpp.extra_compile_args_gcc"] = flags
+            for name, value in settings.items():
+                prefs[name] = value
             if target in ("numpy", "cython"):
-                prefs["codegen.target"] = target
                 yield ()
             else:
-                if target == "cuda":
-                    import brian2cuda  # noqa: F401 -- registers the device
                 # Names of generated code count up past those of objects that are still alive, and
                 # Brian2's objects form cycles: without this the same network would not have the
                 # same code twice in one process.
@@ -192,7 +191,11 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
                 get_device().reinit()
                 get_device().activate(build_on_run=False)
                 try:
-                    yield (brian2.__version__, *flags, toolchain.compiler_fingerprint())
+                    yield (
+                        brian2.__version__,
+                        repr(sorted(settings.items())),
+                        toolchain.compiler_fingerprint(),
+                    )
                 finally:
                     get_device().reinit()
                     reset_device()
@@ -201,8 +204,33 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
                 prefs[name] = value
 
 
-def _compiler_flags(defaults: list[str], fast_math: bool) -> list[str]:
-    if fast_math:
-        return defaults
-    kept = [f for f in defaults if f not in ("-ffast-math", "-fno-finite-math-only")]
-    return [*kept, "-ffp-contract=off"]
+def _preferences(target: str, fast_math: bool, prefs: Any) -> dict[str, Any]:
+    """Return the Brian2 preferences of a target."""
+    if target == "numpy":
+        return {"codegen.target": "numpy"}
+    host = list(prefs["codegen.cpp.extra_compile_args_gcc"])
+    if not fast_math:
+        host = [f for f in host if f not in ("-ffast-math", "-fno-finite-math-only")]
+        host.append("-ffp-contract=off")
+    found: dict[str, Any] = {"codegen.cpp.extra_compile_args_gcc": host}
+    if target == "cython":
+        found["codegen.target"] = "cython"
+    if target == "cuda":
+        # The headers of current CUDA toolkits need C++17, for nvcc and for the host compiler.
+        found["codegen.cpp.extra_compile_args_gcc"] = [
+            "-std=c++17" if f.startswith("-std=") else f for f in host
+        ]
+        backend = "devices.cuda_standalone.cuda_backend."
+        found[f"{backend}extra_compile_args_nvcc"] = [
+            "-w", "-use_fast_math" if fast_math else "-fmad=false", "-std=c++17",
+            "-include", "thrust/pair.h",
+        ]  # fmt: skip
+        if not toolchain.gpu_names():
+            found |= {
+                f"{backend}detect_gpus": False,
+                f"{backend}gpu_id": 0,
+                f"{backend}compute_capability": 9.0,
+                f"{backend}cuda_runtime_version": 13.0,
+                f"{backend}detect_cuda": toolchain.nvcc() is not None,
+            }
+    return found

@@ -46,21 +46,23 @@ class EventTable:
         return self.steps[self.cursor].astype(np.int32)
 
 
-def event_table(rows: EventRows, *, n_trials: int, n_in: int, length: int = 0) -> EventTable:
+def event_table(rows: EventRows, *, n_trials: int, n_in: int) -> EventTable:
     """Return the playback table of sorted rows (step, trial, channel).
+
+    Its length is a power of two: unused entries cost nothing while a network runs, and input of
+    another rate or duration then fits the same program.
 
     Parameters
     ----------
     rows : int32, shape (n_events, 3)
         Without repeated rows (see :func:`split_repeats`).
-    length : int, optional
-        Pad to this length instead of the next bucket.
     """
     n_cells = n_trials * n_in
     cell = rows[:, 1].astype(np.int64) * n_in + rows[:, 2]
     counts = np.bincount(cell, minlength=n_cells)
     begin = np.concatenate([[0], np.cumsum(counts + 1)[:-1]])
-    steps = np.full(length or bucket(len(rows) + n_cells), float(NEVER))
+    length = 1 << max(12, (len(rows) + n_cells - 1).bit_length())
+    steps = np.full(length, float(NEVER))
     order = np.argsort(cell, kind="stable")
     rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     steps[np.repeat(begin, counts) + rank] = rows[order, 0]

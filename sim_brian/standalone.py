@@ -34,6 +34,51 @@ class _ArrayFile:
     dtype: np.dtype[Any]
 
 
+@dataclass(frozen=True)
+class Generated:
+    """What a run must know of a generated project: types of its values, files of its results."""
+
+    dtypes: Mapping[str, np.dtype[Any]]
+    spikes: Mapping[str, tuple[_ArrayFile, _ArrayFile]]
+    traces: Mapping[str, tuple[_ArrayFile, int]]
+    finals: Mapping[str, _ArrayFile]
+
+
+def generate(model: Model, target: str, project: Path) -> Generated:
+    """Write the source code of a model into a folder; the standalone device must be active."""
+    import brian2
+    from brian2.devices import get_device
+
+    device = get_device()
+    clock = brian2.Clock(dt=1 * brian2.second, name="steps")
+    control = brian2.NeuronGroup(
+        1,
+        "n_steps : integer (shared, constant)\nreport : integer (shared, constant)",
+        clock=clock,
+        name="control",
+    )
+    circuit = model.build(clock)
+    network = brian2.Network([control, *circuit.objects], name="network")
+    # The number of steps and the progress report are run-time values, not literals of the
+    # generated code: Brian2 generates a run of no length, and the real one follows it.
+    steps = device.get_array_name(control.variables["n_steps"])
+    report = device.get_array_name(control.variables["report"])
+    device.insert_code(
+        "after_network_run",
+        f"network.run({steps}[0] * 1.0, {report}[0] ? report_progress : NULL, 0.5);",
+    )
+    network.run(
+        0 * brian2.second,
+        report=f'if (duration > 0) std::cout << "{_PROGRESS} " << completed << std::endl;',
+        namespace={},
+    )
+    device.build(directory=str(project), compile=False, run=False, with_output=False)
+    if target == "cpp":
+        build_cache.add_precompiled_header(project)
+    spikes, traces, finals = _result_files(device, circuit)
+    return Generated(_value_dtypes(network, circuit), spikes, traces, finals)
+
+
 class StandaloneProgram:
     """A model as a compiled program that can be run many times without recompiling.
 
@@ -41,44 +86,20 @@ class StandaloneProgram:
     """
 
     def __init__(self, model: Model, target: str, *, flags: tuple[str, ...], jobs: int) -> None:
-        import brian2
-        from brian2.devices import get_device
-
         begin = time.perf_counter()
         self._target = target
         self._n_steps = model.workload.n_steps
         self._folder = tempfile.TemporaryDirectory(prefix="pingbridge-")
         self._project = Path(self._folder.name)
-        device = get_device()
-        clock = brian2.Clock(dt=1 * brian2.second, name="steps")
-        control = brian2.NeuronGroup(
-            1,
-            "n_steps : integer (shared, constant)\nreport : integer (shared, constant)",
-            clock=clock,
-            name="control",
-        )
-        circuit = model.build(clock)
-        network = brian2.Network([control, *circuit.objects], name="network")
-        # The number of steps and the progress report are run-time values, not literals of the
-        # generated code: Brian2 generates a run of no length, and the real one follows it.
-        steps = device.get_array_name(control.variables["n_steps"])
-        report = device.get_array_name(control.variables["report"])
-        device.insert_code(
-            "after_network_run",
-            f"network.run({steps}[0] * 1.0, {report}[0] ? report_progress : NULL, 0.5);",
-        )
-        network.run(
-            0 * brian2.second,
-            report=f'if (duration > 0) std::cout << "{_PROGRESS} " << completed << std::endl;',
-            namespace={},
-        )
-        device.build(directory=str(self._project), compile=False, run=False, with_output=False)
-        if target == "cpp":
-            build_cache.add_precompiled_header(self._project)
-        self._dtypes = _value_dtypes(network, circuit)
-        self._spikes, self._traces, self._finals = _result_files(device, circuit)
-        key = build_cache.source_key(self._project, flags)
-        self._program, self._compiled = build_cache.get_or_compile(key, self._project, jobs=jobs)
+        try:
+            self._files = generate(model, target, self._project)
+            key = build_cache.source_key(self._project, flags)
+            self._program, self._compiled = build_cache.get_or_compile(
+                key, self._project, jobs=jobs
+            )
+        except BaseException:
+            self.close()
+            raise
         self._prepare_s = time.perf_counter() - begin
 
     def run(
@@ -111,13 +132,13 @@ class StandaloneProgram:
                         _read(results, index).astype(np.int64),
                         np.rint(_read(results, t)).astype(np.int64),
                     )
-                    for population, (index, t) in self._spikes.items()
+                    for population, (index, t) in self._files.spikes.items()
                 },
                 traces={
                     trace: _read(results, file).reshape(-1, width).astype(np.float64)
-                    for trace, (file, width) in self._traces.items()
+                    for trace, (file, width) in self._files.traces.items()
                 },
-                finals={state: _read(results, file) for state, file in self._finals.items()},
+                finals={state: _read(results, file) for state, file in self._files.finals.items()},
                 target=self._target,
                 compiled=self._compiled,
                 prepare_s=self._prepare_s,
@@ -129,7 +150,7 @@ class StandaloneProgram:
         self._folder.cleanup()
 
     def _argument(self, folder: Path, variable: str, value: Any) -> str:
-        array = np.asarray(value, dtype=self._dtypes.get(variable, np.dtype(np.int32)))
+        array = np.asarray(value, dtype=self._files.dtypes.get(variable, np.dtype(np.int32)))
         if array.ndim == 0:
             return repr(array.item())
         path = folder / variable

@@ -145,7 +145,7 @@ class RunFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def write(self, name: str, writer: Callable[[Path], None]) -> Path:
+    def write(self, name: str, writer: Callable[[Path], object]) -> Path:
         """Write a file whole or not at all; `writer` gets a temporary path of the same suffix."""
         path = self.path(name)
         write_atomically(path, writer)

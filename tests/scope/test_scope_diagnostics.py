@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from legible import check_legible, has, message, the
 from numpy.testing import assert_allclose
 from scope_recordings import poisson_rows
-from test_scope_oscilloscope import check_legible
-from test_scope_panels import has, message, the
 
 from bridge.network.stimulus import Stimulus
 from scope.diagnostics import (

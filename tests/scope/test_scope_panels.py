@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from legible import has, message, the
 from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose, assert_array_equal
 from scope_recordings import ping_recording, poisson_rows, recording_of
@@ -36,28 +37,13 @@ from scope.panels_progress import (
     plot_sweep_rates,
 )
 from scope.spectra import Spectrum
-from scope.style import EXC, GREY, INH, new_figure
+from scope.style import EXC, GREY, INH, dress, house_style, new_figure
 from scope.view import SweepState, TrainingHistory
 
 
 @pytest.fixture
 def ax():
     return new_figure(6.0, 4.0, 100).add_subplot()
-
-
-def the(ax, gid):
-    """Return the one artist of that name."""
-    found = ax.findobj(lambda artist: artist.get_gid() == gid)
-    assert len(found) == 1, f"{gid}: {len(found)} artists"
-    return found[0]
-
-
-def has(ax, gid):
-    return bool(ax.findobj(lambda artist: artist.get_gid() == gid))
-
-
-def message(ax):
-    return the(ax, "message").get_text()
 
 
 @pytest.mark.parametrize(("n", "stride"), [(1, 1), (256, 1), (257, 2), (300, 2), (1024, 4)])
@@ -155,6 +141,18 @@ def test_the_input_is_drawn_as_conductance(ax):
     assert pixels[1, -1] == pytest.approx(0.004)
     assert np.mean(pixels[1] > 0.002) == pytest.approx(50 / 80, abs=0.01)
     assert image.get_clim() == (0.0, 0.004)
+
+
+def test_conductances_finer_than_the_screen_are_averaged(ax):
+    g = np.zeros((1, 4003, 2))
+    g[0, ::2, 0] = 0.004  # every other step
+    g[0, :, 1] = 0.001
+    stimulus = Stimulus(dt_ms=0.1, n_steps=4003, n_trials=1, n_in=3, g_ext_us=g)
+    plot_drive(ax, stimulus)
+    pixels = the(ax, "drive_image").get_array()
+    assert pixels.shape[1] <= ax.get_window_extent().width
+    assert_allclose(pixels[1], 0.001, rtol=1e-12)  # also the last column, which is shorter
+    assert abs(pixels[0].mean() - 0.002) < 1e-4
 
 
 def test_the_population_rate_is_a_share_of_cells(ax):
@@ -363,6 +361,27 @@ def test_gradient_flow_shades_the_healthy_band_and_skips_zeros(ax):
     assert not has(ax, "grad_W_ee.1")
     ax.clear()
     assert message(plot_gradient_flow(ax, history(0))) == "no gradients yet"
+
+
+def test_gradient_lines_have_the_colour_of_their_cells_and_are_limited(ax):
+    names = [f"W_{kind}.{k}" for k in (0, 1) for kind in ("ff", "ee", "ei", "ie", "ii")]
+    plot_gradient_flow(ax, history(1, grad_ratios={name: [1e-3] for name in names}))
+    colours = {name: to_hex(the(ax, f"grad_{name}").get_color()).upper() for name in names[:5]}
+    assert colours["W_ei.0"] == colours["W_ee.0"] == EXC
+    assert colours["W_ie.0"] == INH
+    assert len(ax.get_lines()) == 8
+    assert "8 of 10" in ax.get_title(loc="center") + ax.get_title(loc="left")
+
+
+def test_ticks_made_later_keep_the_style_of_the_panel(ax):
+    with house_style():
+        dress(ax, title="t")
+    ax.set_xticks(range(40))  # made now, outside the house style
+    ax.figure.canvas.draw()
+    label = ax.get_xticklabels()[-1]
+    assert label.get_fontsize() == 13.0
+    assert to_hex(label.get_color()).upper() == GREY
+    assert label.get_fontfamily() == ["DejaVu Sans Mono"]
 
 
 def test_ordinals():

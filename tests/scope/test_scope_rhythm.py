@@ -38,7 +38,9 @@ def test_participation_of_a_constructed_train_is_exact():
 
 
 def test_volleys_are_found_at_their_steps():
-    assert_array_equal(volley_steps(constructed(), f_gamma_hz=40.0), [25, 75, 125, 175])
+    assert_array_equal(volley_steps(constructed(), f_gamma_hz=40.0), [[25, 75, 125, 175]])
+    late = volley_steps(constructed(), f_gamma_hz=40.0, window_ms=(50.0, 100.0))
+    assert_array_equal(late, [[25, 75]])
 
 
 def test_rate_is_spikes_per_cycle_times_cycles_per_second():
@@ -74,6 +76,17 @@ def test_participation_counts_from_the_start_of_its_window():
     assert whole.n_cycles == 2 * second_half.n_cycles
     assert second_half.buckets[3] == pytest.approx(1 / 20)
     assert second_half.spikes_per_cycle == pytest.approx(5 / 20)
+
+
+def test_participation_of_trials_adds_up_their_pairs():
+    recording = ping_recording(n_trials=3, seed=11)
+    one = [participation(recording, f_gamma_hz=40.0, trial=k) for k in range(3)]
+    every = participation(recording, f_gamma_hz=40.0)
+    assert every.n_cycles == sum(found.n_cycles for found in one)
+    weights = [found.n_cycles for found in one]
+    for name in ("p", "spikes_per_cycle", "buckets"):
+        each = np.array([getattr(found, name) for found in one])
+        assert_allclose(getattr(every, name), np.average(each, axis=0, weights=weights))
 
 
 @pytest.mark.parametrize("sizes", [{"e1": 3}, {"e1": 3, "i1": 2}])

@@ -10,7 +10,7 @@ NOTHING = np.empty((0, 3), dtype=np.int32)
 
 
 def recording_of(rows, *, n_cells, t_ms, dt_ms=0.25, n_trials=1, logits=None, traces=None):
-    """Recording of spike rows (step, trial, cell) by population; populations left out are silent."""
+    """Return a recording of rows (step, trial, cell) by population; others are silent."""
     return Recording(
         dt_ms=dt_ms,
         n_steps=round(t_ms / dt_ms),

@@ -1,0 +1,59 @@
+"""What people look at: metrics of a recording, the oscilloscope figure, input diagnostics."""
+
+from scope.diagnostics import draw_diagnostics, requested_rate_hz
+from scope.files import png_bytes, save_figure
+from scope.metrics import (
+    WindowRates,
+    active_fraction,
+    cv,
+    ie_ratio,
+    population_rate_hz,
+    rate_e,
+    rate_hz,
+    rate_i,
+    refractory_floor_hz,
+    window_rates,
+)
+from scope.oscilloscope import PRESETS, draw_oscilloscope, draw_panels, make_axes
+from scope.rhythm import Autocorrelogram, Participation, autocorrelogram, participation
+from scope.spectra import GammaPeak, Spectrum, f0_hz, f_gamma, oscilloscope_psd
+from scope.summary import Summary, summarise
+from scope.view import OscilloscopeView, SweepState, TrainingHistory
+from scope.windows import STIM_WINDOW_MS, after_burn_in
+
+__all__ = [
+    "PRESETS",
+    "STIM_WINDOW_MS",
+    "Autocorrelogram",
+    "GammaPeak",
+    "OscilloscopeView",
+    "Participation",
+    "Spectrum",
+    "Summary",
+    "SweepState",
+    "TrainingHistory",
+    "WindowRates",
+    "active_fraction",
+    "after_burn_in",
+    "autocorrelogram",
+    "cv",
+    "draw_diagnostics",
+    "draw_oscilloscope",
+    "draw_panels",
+    "f0_hz",
+    "f_gamma",
+    "ie_ratio",
+    "make_axes",
+    "oscilloscope_psd",
+    "participation",
+    "png_bytes",
+    "population_rate_hz",
+    "rate_e",
+    "rate_hz",
+    "rate_i",
+    "refractory_floor_hz",
+    "requested_rate_hz",
+    "save_figure",
+    "summarise",
+    "window_rates",
+]

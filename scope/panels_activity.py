@@ -1,0 +1,356 @@
+"""Panels of what the network did: rasters, input, population rate, spectrum.
+
+Each function draws on the axes it is given and returns them; it neither clears them nor knows the
+figure around them, so that a video can redraw one panel in place. Burn-in is cut from the data;
+the time axis keeps true trial times. The artists that carry data have a `gid`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from bridge.network.stimulus import Stimulus
+from bridge.recording import Recording
+from scope.metrics import population_rate_hz
+from scope.spectra import Spectrum
+from scope.style import EXC, GAMMA, GREY, INH, dress, mark_window, say
+from scope.windows import WindowMs, bin_steps, chosen_trials, steps_of
+
+RasterStyle = Literal["scatter", "imshow"]
+
+MAX_ROWS_DRAWN = 256
+DILATION_MS = 0.8
+PSD_BAND_HZ = (5.0, 200.0)
+PSD_LABEL_ABOVE = 0.3
+
+
+def raster_stride(n_cells: int) -> int:
+    """Return k such that every k-th cell makes at most 256 rows of a scatter raster."""
+    return math.ceil(n_cells / MAX_ROWS_DRAWN)
+
+
+def raster_points(
+    step_cell: NDArray[np.integer],
+    *,
+    dt_ms: float,
+    n_cells: int,
+    window_ms: WindowMs,
+) -> NDArray[np.float64]:
+    """Return the points (time in ms, cell) of a scatter raster, shape (n_drawn, 2).
+
+    Parameters
+    ----------
+    step_cell : int array, shape (n_spikes, 2)
+        Step and cell of each spike of one trial.
+    dt_ms : float, ms
+    n_cells : int
+        Of more than 256 cells every k-th is kept.
+    window_ms : tuple of float, ms
+        True trial times; spikes outside are left out.
+    """
+    first, stop = steps_of(window_ms[0], dt_ms), steps_of(window_ms[1], dt_ms)
+    steps, cells = step_cell[:, 0], step_cell[:, 1]
+    drawn = (steps >= first) & (steps < stop) & (cells % raster_stride(n_cells) == 0)
+    return np.stack([steps[drawn] * dt_ms, cells[drawn].astype(np.float64)], axis=1)
+
+
+def raster_image(
+    step_cell: NDArray[np.integer],
+    *,
+    dt_ms: float,
+    n_cells: int,
+    window_ms: WindowMs,
+    max_shape: tuple[int, int] = (512, 1600),
+) -> NDArray[np.uint8]:
+    """Return a raster as an image of zeros and ones, every spike widened to 0.8 ms.
+
+    Parameters
+    ----------
+    step_cell : int array, shape (n_spikes, 2)
+    dt_ms : float, ms
+    n_cells : int
+    window_ms : tuple of float, ms
+    max_shape : tuple of int
+        Most rows and columns: neighbouring cells and steps are merged (1 if any is 1), since an
+        image finer than the screen would lose spikes when it is drawn.
+
+    Returns
+    -------
+    uint8, shape (rows, columns)
+        Row 0 holds cell 0.
+    """
+    from scipy.ndimage import maximum_filter1d
+
+    first, stop = steps_of(window_ms[0], dt_ms), steps_of(window_ms[1], dt_ms)
+    n_steps = stop - first
+    per_row = math.ceil(n_cells / max(max_shape[0], 1))
+    per_column = math.ceil(n_steps / max(max_shape[1], 1))
+    image = np.zeros((math.ceil(n_cells / per_row), math.ceil(n_steps / per_column)), np.uint8)
+    steps, cells = step_cell[:, 0] - first, step_cell[:, 1]
+    inside = (steps >= 0) & (steps < n_steps)
+    image[cells[inside] // per_row, steps[inside] // per_column] = 1
+    width = round(bin_steps(DILATION_MS, dt_ms) / per_column)
+    return maximum_filter1d(image, width, axis=1) if width > 1 else image
+
+
+def plot_spikes(
+    ax: Axes,
+    step_cell: NDArray[np.integer],
+    *,
+    dt_ms: float,
+    n_cells: int,
+    window_ms: WindowMs,
+    colour: str,
+    raster: RasterStyle = "scatter",
+    gid: str = "spikes",
+) -> Axes:
+    """Draw the spikes of one trial: time (ms) against cell.
+
+    Parameters
+    ----------
+    ax : Axes
+    step_cell : int array, shape (n_spikes, 2)
+    dt_ms : float, ms
+    n_cells : int
+    window_ms : tuple of float, ms
+    colour : str
+    raster : {"scatter", "imshow"}
+        One tick for each spike, or an image; see :func:`raster_points`, :func:`raster_image`.
+    gid : str
+        Name of the artist.
+    """
+    if raster == "scatter":
+        points = raster_points(step_cell, dt_ms=dt_ms, n_cells=n_cells, window_ms=window_ms)
+        size = float(np.clip(25.0 * dt_ms / 0.1, 12.0, 35.0))  # Source: pinglab
+        ax.scatter(points[:, 0], points[:, 1], s=size, c=colour, marker="|", linewidths=1.2,
+                   gid=gid)  # fmt: skip
+        n_drawn = len(points)
+    elif raster == "imshow":
+        box = ax.get_window_extent()
+        image = raster_image(
+            step_cell, dt_ms=dt_ms, n_cells=n_cells, window_ms=window_ms,
+            # A spike is then at least 3 pixels high and 2 wide.
+            max_shape=(max(int(box.height) // 3, 1), max(int(box.width) // 2, 1)),
+        )  # fmt: skip
+        ax.imshow(
+            image, aspect="auto", origin="lower", interpolation="nearest", vmin=0, vmax=1,
+            cmap=LinearSegmentedColormap.from_list("spikes", [(1, 1, 1, 0), colour]),
+            extent=(*window_ms, -0.5, n_cells - 0.5), gid=gid,
+        )  # fmt: skip
+        n_drawn = int(image.sum())
+    else:
+        raise ValueError(f"raster = {raster!r} is unknown; use scatter or imshow")
+    ax.set_xlim(*window_ms)
+    ax.set_ylim(-0.5, n_cells - 0.5)
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    return ax if n_drawn else say(ax, "no spikes")
+
+
+def plot_raster(
+    ax: Axes,
+    recording: Recording,
+    *,
+    population: str | None,
+    trial: int = 0,
+    window_ms: WindowMs | None = None,
+    raster: RasterStyle = "scatter",
+    stim_window_ms: WindowMs | None = None,
+    name: str | None = None,
+) -> Axes:
+    """Draw the spikes of a population; says so where the network has no such population (None).
+
+    Parameters
+    ----------
+    ax : Axes
+    recording : Recording
+    population : str or None
+        ``e1``, ``i1`` ...: the first letter sets the colour.
+    trial : int
+    window_ms : tuple of float, ms, optional
+        Default: the whole trial.
+    raster : {"scatter", "imshow"}
+    stim_window_ms : tuple of float, ms, optional
+        Shaded.
+    name : str, optional
+        Title; default "E cells" or "I cells", with the layer where there are several.
+    """
+    window_ms = window_ms or (0.0, recording.t_ms)
+    if population is None:
+        dress(ax, title=name or "I cells", title_colour=INH)
+        return say(ax, "no I population", bare=True)
+    chosen_trials(recording, trial)
+    inhibitory = population.startswith("i")
+    colour = INH if inhibitory else EXC
+    n_cells = recording.n_cells[population]
+    if name is None:
+        n_layers = len({p[1:] for p in recording.n_cells})
+        name = ("I" if inhibitory else "E") + " cells"
+        name += f", layer {population[1:]}" if n_layers > 1 else ""
+    stride = raster_stride(n_cells) if raster == "scatter" else 1
+    drawn = f", every {ordinal(stride)} drawn" if stride > 1 else ""
+    dress(
+        ax, title=f"{name} ({n_cells}{drawn})", xlabel="Time (ms)", ylabel="Neuron index",
+        title_colour=colour,
+    )  # fmt: skip
+    mark_window(ax, stim_window_ms)
+    return plot_spikes(
+        ax, recording.trial_spikes(population, trial)[:, [0, 2]], dt_ms=recording.dt_ms,
+        n_cells=n_cells, window_ms=window_ms, colour=colour, raster=raster,
+        gid=f"{population}_spikes",
+    )  # fmt: skip
+
+
+def ordinal(n: int) -> str:
+    """Return 2nd, 3rd, 4th ... for a whole number."""
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
+
+
+def plot_drive(
+    ax: Axes,
+    stimulus: Stimulus | None,
+    *,
+    trial: int = 0,
+    window_ms: WindowMs | None = None,
+    raster: RasterStyle = "scatter",
+    stim_window_ms: WindowMs | None = None,
+) -> Axes:
+    """Draw the input: its spikes, or a greyscale image of the conductance (dark is strong)."""
+    if stimulus is None:
+        dress(ax, title="Input", title_colour=GREY)
+        return say(ax, "no input recorded", bare=True)
+    window_ms = window_ms or (0.0, stimulus.t_ms)
+    if stimulus.g_ext_us is not None and not len(stimulus.events):
+        return _plot_conductance(ax, stimulus, stimulus.g_ext_us[trial], window_ms)
+    stride = raster_stride(stimulus.n_in) if raster == "scatter" else 1
+    drawn = f", every {ordinal(stride)} drawn" if stride > 1 else ""
+    dress(
+        ax, title=f"Input ({stimulus.n_in}{drawn})", xlabel="Time (ms)", ylabel="Channel",
+        title_colour=GREY,
+    )  # fmt: skip
+    mark_window(ax, stim_window_ms)
+    return plot_spikes(
+        ax, stimulus.trial_events(trial)[:, [0, 2]], dt_ms=stimulus.dt_ms, n_cells=stimulus.n_in,
+        window_ms=window_ms, colour=GREY, raster=raster, gid="input_spikes",
+    )  # fmt: skip
+
+
+def _plot_conductance(
+    ax: Axes, stimulus: Stimulus, g_us: NDArray[np.float64], window_ms: WindowMs
+) -> Axes:
+    """Draw `g_us`, shape (step, cell), averaged over as many steps as a pixel column holds."""
+    first, stop = (steps_of(edge_ms, stimulus.dt_ms) for edge_ms in window_ms)
+    shown = g_us[first:stop]
+    low, high = float(shown.min()), float(shown.max())
+    per_column = math.ceil(len(shown) / max(int(ax.get_window_extent().width), 1))
+    edges = np.arange(0, len(shown), per_column)
+    n_averaged = np.diff(np.append(edges, len(shown)))
+    image = (np.add.reduceat(shown, edges, axis=0) / n_averaged[:, None]).T
+    dress(
+        ax, title=f"Drive, {low * 1e3:.2g} (white) to {high * 1e3:.2g} nS", xlabel="Time (ms)",
+        ylabel="Neuron index", title_colour=GREY,
+    )  # fmt: skip
+    ax.imshow(
+        image, aspect="auto", origin="lower", cmap="gray_r", vmin=low,
+        vmax=high if high > low else low + 1.0,
+        extent=(*window_ms, -0.5, shown.shape[1] - 0.5), gid="drive_image",
+    )  # fmt: skip
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    return ax
+
+
+def plot_population_rate(
+    ax: Axes,
+    recording: Recording,
+    *,
+    population: str | None = None,
+    trial: int | None = 0,
+    window_ms: WindowMs | None = None,
+    stim_window_ms: WindowMs | None = None,
+) -> Axes:
+    """Draw the E population rate as the fraction of cells that fire in a bin of 2 ms.
+
+    The axis ends at 0.5, or at the next half if more cells fire.
+    """
+    population = population or recording.last_exc
+    window_ms = window_ms or (0.0, recording.t_ms)
+    edges_ms, rates_hz = population_rate_hz(recording, population, window_ms=window_ms, trial=trial)
+    width_ms = bin_steps(2.0, recording.dt_ms) * recording.dt_ms
+    fraction = rates_hz * width_ms / 1000.0
+    inhibitory = population.startswith("i")
+    colour = INH if inhibitory else EXC
+    dress(
+        ax,
+        title=f"{'I' if inhibitory else 'E'} population rate (share of cells in {width_ms:g} ms)",
+        xlabel="Time (ms)", ylabel="Share", title_colour=colour,
+    )  # fmt: skip
+    mark_window(ax, stim_window_ms)
+    if len(fraction):
+        ax.stairs(fraction, edges_ms, fill=True, color=colour, gid="population_rate")
+    ax.set_xlim(*window_ms)
+    peak = float(fraction.max()) if len(fraction) else 0.0
+    ax.set_ylim(0.0, max(1, math.ceil(2.0 * peak - 1e-9)) / 2.0)
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    return ax
+
+
+def plot_psd(
+    ax: Axes,
+    spectrum: Spectrum,
+    *,
+    f_gamma_hz: float = float("nan"),
+    f_gamma_valid: bool = False,
+    note: str = "",
+) -> Axes:
+    """Draw the oscilloscope's spectrum from 5 to 200 Hz, with its peak and f_gamma marked.
+
+    Parameters
+    ----------
+    ax : Axes
+    spectrum : Spectrum
+        Its highest power of the band is marked where it exceeds 0.3 of the maximum.
+    f_gamma_hz : float, Hz
+        Marked by a dotted line; NaN for none.
+    f_gamma_valid : bool
+        False adds `note` (why it is no rhythm) to its label.
+    note : str
+    """
+    low_ms, high_ms = spectrum.window_ms
+    dress(
+        ax, title=f"E spectrum of {low_ms:g} to {high_ms:g} ms (maximum 1)",
+        xlabel="Frequency (Hz)", ylabel="Power", title_colour=EXC,
+    )  # fmt: skip
+    ax.set_xlim(*PSD_BAND_HZ)
+    ax.set_ylim(0.0, 1.5)  # room for the legend
+    ax.set_yticks([0.0, 0.5, 1.0])
+    inside = (spectrum.freqs_hz >= PSD_BAND_HZ[0]) & (spectrum.freqs_hz <= PSD_BAND_HZ[1])
+    freqs_hz, power = spectrum.freqs_hz[inside], spectrum.power[inside]
+    if len(freqs_hz):
+        marker = "o" if len(freqs_hz) <= 60 else ""
+        ax.plot(freqs_hz, power, color=EXC, marker=marker, markersize=4, gid="psd")
+    if power.any() and power.max() > PSD_LABEL_ABOVE:
+        peak_hz = float(freqs_hz[np.argmax(power)])
+        label = f"peak {peak_hz:.0f} Hz, {spectrum.resolution_hz:.3g} Hz bins"
+        _mark_frequency(ax, peak_hz, label=label, colour=GREY, line="--", gid="psd_peak")
+    elif not power.any():
+        say(ax, "no modulation")
+    if np.isfinite(f_gamma_hz):
+        label = f"f{GAMMA} {f_gamma_hz:.1f} Hz" + (
+            "" if f_gamma_valid else f": {note or 'no rhythm'}"
+        )
+        _mark_frequency(ax, f_gamma_hz, label=label, colour="#1A1A1A", line=":", gid="f_gamma")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="upper right")
+    return ax
+
+
+def _mark_frequency(ax: Axes, f_hz: float, *, label: str, colour: str, line: str, gid: str) -> None:
+    """Draw a line at a frequency, up to the highest power: the legend stands above it."""
+    ax.plot([f_hz, f_hz], [0.0, 1.05], color=colour, linestyle=line, label=label, gid=gid)
