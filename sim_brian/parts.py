@@ -115,7 +115,7 @@ def sparse_matrix(mask: NDArray[np.bool_], n_trials: int) -> SparseMatrix:
     )
 
 
-def event_source(name: str, n_cells: int, length: int, clock: Any, order: int) -> tuple[Any, Any]:
+def event_source(name: str, n_cells: int, length: int, clock: Any) -> tuple[Any, Any]:
     """Return a playback group and its table; its spikes come before everything else of a step."""
     import brian2
 
@@ -133,9 +133,9 @@ def event_source(name: str, n_cells: int, length: int, clock: Any, order: int) -
         clock=clock,
         name=name,
     )
-    group.set_event_schedule("spike", when="start", order=order)
+    group.set_event_schedule("spike", when="start", order=0)
     group.resetter["spike"].when = "start"
-    group.resetter["spike"].order = order + 2
+    group.resetter["spike"].order = 2  # after the synapses that deliver the event
     return group, table
 
 

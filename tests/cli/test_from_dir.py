@@ -157,10 +157,12 @@ def test_legacy_models_are_recognised_and_refused(call, tmp_path, model):
 
 
 @pytest.mark.usefixtures("weight_files")
-def test_a_file_run_hands_on_its_files(call):
+def test_a_file_run_hands_on_its_files(call, tmp_path, monkeypatch):
     first = call("sim", *SMALL[2:8], "--weights-file", "weights.npz", "--codegen", "numpy",
                  name="first")  # fmt: skip
     assert first.code == 0, first.err
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     again = call("sim", "--from-dir", first.folder, "--codegen", "numpy", name="again")
     assert again.code == 0, again.err
     assert same(first.recording, again.recording)
