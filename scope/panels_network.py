@@ -47,11 +47,13 @@ def plot_header(ax: Axes, view: OscilloscopeView) -> Axes:
     size = f"N={n_exc} E"
     if recording.last_inh is not None:
         size += f" + {recording.n_cells[recording.last_inh]} I"
+    conductance = view.stimulus is not None and view.stimulus.g_ext_us is not None
     rate = "-" if view.input_rate_hz is None else f"{view.input_rate_hz:g} Hz"
+    drive = "conductance" if conductance else rate
     what = (
-        f"{view.spinner} {view.model.upper()}   dt={recording.dt_ms:g} ms   {size}   input={rate}"
+        f"{view.spinner} {view.model.upper()}   dt={recording.dt_ms:g} ms   {size}   input={drive}"
     )
-    if view.stim_overdrive is not None and view.stim_overdrive > 1:
+    if view.stim_overdrive not in (None, 1.0):
         what += f" {TIMES}{view.stim_overdrive:g}"
     big, small = HEADER_SIZES
     ax.text(0.0, 0.98, what, fontsize=big, fontweight="bold", va="top", gid="header_what")

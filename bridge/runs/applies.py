@@ -87,6 +87,11 @@ _RULES: tuple[_Rule, ...] = (
         "can't apply together with --input-file",
     ),
     (
+        ("w_in", "w_in_sparsity"),
+        lambda s: s.stimulus != "synthetic-conductance",
+        "can't apply to --input synthetic-conductance, which has no input spikes",
+    ),
+    (
         ("w_in", "w_in_sparsity", "readout_w_out_scale"),
         lambda s: not s.loaded,
         "shapes weights that are drawn, but these are loaded from a file",

@@ -125,6 +125,8 @@ def make_job(resolved: Resolved, inherited: InheritedRun | None = None) -> Job:
     spec = make_spec(resolved, plan, sizes, readout)
     stimulus = make_stimulus(resolved, plan, spec)
     weights = _make_weights(resolved, spec, loaded)
+    if loaded is None and plan.kind == "synthetic-conductance":
+        weights = weights.replace(W_in=np.zeros(spec.matrix_shapes["W_in"]))  # no input spikes
     burn_in_ms = resolved[RunOptions].burn_in_ms
     if burn_in_ms >= stimulus.t_ms:
         if asked_for(resolved, "burn_in"):

@@ -188,6 +188,7 @@ def test_cuda_without_a_gpu(call, monkeypatch):
         (("--tau-mem", "20"), "--tau-mem applies to --model cuba-* and to --readout li"),
         (("--readout-tau-out", "2"), "applies to --readout spike-count and mem-mean"),
         (("--input", "synthetic-conductance", "--input-rate", "9"), "--input-rate applies to"),
+        (("--input", "synthetic-conductance", "--w-in", "9"), "which has no input spikes"),
         (("--ei-strength", "1", "--w-ei", "1", "0", "--w-ie", "1", "0"), "contradict each other"),
         (("--ei-ratio", "1", "--w-ie", "1", "0"), "contradict each other"),
         (("--n-hidden", "8", "--ei-layers", "2"), "the network has 1 hidden layer"),
