@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -230,8 +231,12 @@ def _check_target(path: Path | None) -> Path | None:
         raise ValueError(f"--save-recording {path}: use an ending of .npz, .h5 or .hdf5")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"--save-recording {path}: there is no folder {path.parent}")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"--save-recording {path}: can't be written")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError:
+        raise PermissionError(f"--save-recording {path}: can't be written there") from None
     return path.absolute()
 
 

@@ -120,6 +120,15 @@ class _StdoutHandler(logging.StreamHandler):
     def stream(self) -> TextIO:
         return sys.stdout
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Fall silent where nobody listens any more (``| head``); the run itself goes on."""
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+            return
+        self.setLevel(logging.CRITICAL + 1)  # not removed: the logger is going through its list
+        # What is still buffered would raise again when the interpreter flushes it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
 
 class _ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:

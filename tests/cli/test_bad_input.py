@@ -50,6 +50,7 @@ def refused(outcome, *parts):
         (("--input-file", "nowhere.npz"), ("nowhere.npz",)),
         (("--save-recording", "out.txt"), ("out.txt", ".npz, .h5")),
         (("--save-recording", "no/folder/out.npz"), ("there is no folder",)),
+        (("--save-recording", "/proc/out.npz"), ("/proc/out.npz", "can't be written")),
     ],
 )
 def test_bad_flags(call, monkeypatch, tmp_path, command, flags, parts):

@@ -224,6 +224,22 @@ def test_the_installed_command_and_the_module_agree(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_reader_that_leaves_early_does_not_disturb_the_run(tmp_path):
+    command = [sys.executable, "-m", "cli", "sim", *SMALL, "--out-dir", str(tmp_path / "run"),
+               "--save-recording", str(tmp_path / "run.npz")]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    complaints = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0
+    assert not complaints
+    assert (tmp_path / "run.npz").is_file()
+    assert "E=" in (tmp_path / "run" / "output.log").read_text()
+
+
 def test_the_command_line_runs_what_the_library_runs(call, tmp_path, weight_files):
     weights, path = weight_files
     first = call(
