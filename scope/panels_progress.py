@@ -38,7 +38,7 @@ def sweep_label(sweep: SweepState) -> str:
 
 
 def plot_sweep(ax: Axes, sweep: SweepState) -> Axes:
-    """Draw the course of the swept value: all faint, the done part solid, a dot for now."""
+    """Draw the course of the swept value: all faint, the done part solid, a dot at its end."""
     values = np.asarray(sweep.values, dtype=np.float64)
     frames = np.arange(1, len(values) + 1)
     dress(

@@ -130,7 +130,7 @@ def _make(project: Path, goals: list[str], *, jobs: int) -> None:
 def add_precompiled_header(project: Path) -> None:
     """Make a C++ standalone project parse its headers once instead of once for each file.
 
-    Halves the compilation (measured, benchmarks/simulate.py: 15.9 to 8.5 CPU seconds for the PING
+    Halves the compilation (measured, benchmarks/simulate.py: 15.9 to 8.7 CPU seconds for the PING
     network). A header that can't be precompiled is simply read as text.
     """
     makefile = project / "makefile"

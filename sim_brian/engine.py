@@ -206,15 +206,18 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
 
 def _preferences(target: str, fast_math: bool, prefs: Any) -> dict[str, Any]:
     """Return the Brian2 preferences of a target."""
+    # Brian2's own optimiser reassociates sums and turns divisions around: no longer the arithmetic
+    # of the update order.
+    found: dict[str, Any] = {"codegen.loop_invariant_optimisations": fast_math}
+    if target in ("numpy", "cython"):
+        found["codegen.target"] = target
     if target == "numpy":
-        return {"codegen.target": "numpy"}
+        return found
     host = list(prefs["codegen.cpp.extra_compile_args_gcc"])
     if not fast_math:
         host = [f for f in host if f not in ("-ffast-math", "-fno-finite-math-only")]
         host.append("-ffp-contract=off")
-    found: dict[str, Any] = {"codegen.cpp.extra_compile_args_gcc": host}
-    if target == "cython":
-        found["codegen.target"] = "cython"
+    found["codegen.cpp.extra_compile_args_gcc"] = host
     if target == "cuda":
         # The headers of current CUDA toolkits need C++17, for nvcc and for the host compiler.
         found["codegen.cpp.extra_compile_args_gcc"] = [

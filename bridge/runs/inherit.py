@@ -75,7 +75,7 @@ LEGACY_MODEL_NAMES = {
 """Earlier names of models."""
 
 REFUSED_MODELS = frozenset({"standard-snn", "cuba", "snntorch-library"})
-"""The old current-based family: recognised, not implemented."""
+"""The old current-based family: recognised and refused."""
 
 _PROVENANCE_KEYS = (
     "tool",

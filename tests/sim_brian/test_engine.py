@@ -62,8 +62,12 @@ def test_compiled_run_and_its_repetition_from_the_cache(compiler, own_cache):
     assert_equal_spikes(expected, first)
     assert_equal_spikes(expected, again)
     for name, trace in expected.traces.items():
-        # The exponentials of numpy and of the C library may differ in the last bit.
-        np.testing.assert_allclose(first.traces[name], trace, rtol=0, atol=1e-10)
+        if name.startswith("v"):
+            # The exponentials of numpy and of the C library may differ in the last bit.
+            np.testing.assert_allclose(first.traces[name], trace, rtol=0, atol=1e-10)
+        else:
+            # Sums of weights on the grid are exact, in whatever order a target adds them.
+            np.testing.assert_array_equal(first.traces[name], trace)
         np.testing.assert_array_equal(first.traces[name], again.traces[name])
 
 
