@@ -14,6 +14,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ def image(**given: Any) -> None:
 def build_parser() -> Parser:
     """Return the parser of all commands; their flags come from the option groups."""
     parser = Parser(prog="pingbridge", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"pingbridge {_version()}")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND")
     for function, text in ((sim, _SIM), (image, _IMAGE)):
         command = commands.add_parser(
@@ -64,6 +66,13 @@ def build_parser() -> Parser:
         )
         argh.set_default_command(command, function)
     return parser
+
+
+def _version() -> str:
+    try:
+        return metadata.version("pingbridge")
+    except metadata.PackageNotFoundError:  # run from a source folder
+        return "unknown"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
