@@ -172,6 +172,14 @@ def test_image_draws_the_same_bytes_again(call):
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
 
 
+def test_the_raster_style_changes_the_picture_and_nothing_else(call):
+    ticks = call("image", *SMALL, name="scatter")
+    pixels = call("image", *SMALL, "--raster", "imshow", name="imshow")
+    assert same(ticks.recording, pixels.recording)
+    pictures = [(o.folder / "snapshot.png").read_bytes() for o in (ticks, pixels)]
+    assert pictures[0] != pictures[1]
+
+
 @pytest.mark.parametrize(
     "flags",
     [
