@@ -120,6 +120,7 @@ def compile_costs(n_exc: int) -> dict[str, tuple[float, float]]:
     plain = build_cache.add_precompiled_header
     for name, headers in (("one header pass", plain), ("headers each time", lambda project: None)):
         with tempfile.TemporaryDirectory() as folder:
+            before = os.environ.get("PINGBRIDGE_CACHE_DIR")
             os.environ["PINGBRIDGE_CACHE_DIR"] = folder
             build_cache.add_precompiled_header = headers
             begin, cpu = time.perf_counter(), os.times()
@@ -128,6 +129,8 @@ def compile_costs(n_exc: int) -> dict[str, tuple[float, float]]:
             finally:
                 build_cache.add_precompiled_header = plain
                 del os.environ["PINGBRIDGE_CACHE_DIR"]
+                if before is not None:
+                    os.environ["PINGBRIDGE_CACHE_DIR"] = before
             after = os.times()
             children = after.children_user - cpu.children_user
             children += after.children_system - cpu.children_system

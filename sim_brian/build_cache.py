@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import logging
 import os
 import subprocess
 import tempfile
@@ -10,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock
+
+log = logging.getLogger("pingbridge")
 
 KEEP_PROGRAMS = 400
 """Programs kept (0.2 to 0.5 MB each); beyond that the least recently used ones are removed."""
@@ -31,8 +35,13 @@ def cache_root() -> Path:
     for root in choices:
         try:
             programs = root / "programs"
-            programs.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if os.access(programs, os.W_OK) and programs.stat().st_uid == os.getuid():
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            programs.mkdir(exist_ok=True, mode=0o700)
+            # What lies here is executed: it must be this user's own.
+            own = all(folder.stat().st_uid == os.getuid() for folder in (root, programs))
+            if own and os.access(programs, os.W_OK):
+                if root != choices[0]:
+                    _warn_fallback(choices[0], root)
                 return root
         except OSError:
             continue
@@ -40,6 +49,11 @@ def cache_root() -> Path:
         f"no writable folder for compiled programs (tried {', '.join(map(str, choices))}); "
         "set PINGBRIDGE_CACHE_DIR to one"
     )
+
+
+@functools.cache
+def _warn_fallback(wanted: Path, used: Path) -> None:
+    log.warning("compiled programs can't be kept in %s; they go to %s", wanted, used)
 
 
 def source_key(project: Path, extra: Iterable[str]) -> str:
@@ -156,7 +170,7 @@ def add_precompiled_header(project: Path) -> None:
 
 
 def _prune(folder: Path) -> None:
-    programs = sorted(folder.glob("*/main"), key=lambda p: p.stat().st_mtime, reverse=True)
+    programs = sorted(folder.glob("*/main"), key=_last_use, reverse=True)
     for program in programs[KEEP_PROGRAMS:]:
         # A program that is running keeps its file: unlinking only takes the name away.
         program.unlink(missing_ok=True)
@@ -164,3 +178,10 @@ def _prune(folder: Path) -> None:
             program.parent.rmdir()
         except OSError:
             continue
+
+
+def _last_use(program: Path) -> float:
+    try:
+        return program.stat().st_mtime
+    except FileNotFoundError:  # another process prunes too
+        return 0.0

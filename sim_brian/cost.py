@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
+from bridge.atomic import atomic_path
 from sim_brian import build_cache, toolchain
 from sim_brian.circuit import Workload
 
@@ -66,7 +68,8 @@ def choose(work: Workload, structure: str, *, n_runs: int, fast_math: bool) -> C
             continue
         if toolchain.missing_for(target) is not None:
             continue
-        building = 0.0 if is_compiled(target, structure) else compile_s(target, work)
+        ready = is_compiled(target, structure, fast_math=fast_math)
+        building = 0.0 if ready else compile_s(target, work)
         costs[target] = (building, n_runs * estimate_s(target, work))
     if not costs:
         raise ValueError("--fast-math needs a C++ compiler and none was found (install g++)")
@@ -88,19 +91,27 @@ def _about(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def is_compiled(target: str, structure: str) -> bool:
-    """Return whether a network of this structure was compiled for `target` here before."""
-    return target == "numpy" or _stamp(target, structure).exists()
+def is_compiled(target: str, structure: str, *, fast_math: bool) -> bool:
+    """Return whether a network of this structure is compiled for `target` on this machine."""
+    if target == "numpy":
+        return True
+    try:
+        key = _stamp(target, structure, fast_math).read_text()
+    except OSError:
+        return False
+    return target == "cython" or build_cache.lookup(key) is not None
 
 
-def remember(target: str, structure: str) -> None:
-    """Note that a network of this structure has been compiled for `target`."""
-    stamp = _stamp(target, structure)
+def remember(target: str, structure: str, *, fast_math: bool, key: str) -> None:
+    """Note that a network of this structure is compiled for `target`, as the program `key`."""
+    stamp = _stamp(target, structure, fast_math)
     stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.touch()
+    with atomic_path(stamp) as partial:
+        partial.write_text(key)
 
 
-def _stamp(target: str, structure: str) -> Path:
-    text = "\0".join((target, structure, toolchain.compiler_fingerprint()))
-    name = hashlib.sha256(text.encode()).hexdigest()[:24]
+def _stamp(target: str, structure: str, fast_math: bool) -> Path:
+    versions = [f"{name} {metadata.version(name)}" for name in ("brian2", "numpy")]
+    parts = [target, structure, str(fast_math), *versions, toolchain.compiler_fingerprint()]
+    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     return build_cache.cache_root() / "stamps" / f"{target}-{name}"

@@ -129,7 +129,9 @@ class EIModel(abc.ABC):
                 for name, monitor in monitors.items()
                 for variable in self.traced
             },
-            finals={trace_name("v", name): (group, "v") for name, group in groups.items()},
+            finals={
+                name: (group, "lost") for name, group in groups.items() if "lost" in group.variables
+            },
         )
 
     def values(self) -> dict[str, Any]:

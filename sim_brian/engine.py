@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sim_brian import cost, toolchain
+from sim_brian import build_cache, cost, toolchain
 from sim_brian.brian import load_brian2
 from sim_brian.circuit import Model, RawRun
 
@@ -72,7 +72,6 @@ class Program:
     def __init__(self, model: Model, target: str, options: EngineOptions) -> None:
         self.target = target
         self._options = options
-        self._fast_math = options.fast_math
         self._model = model
         self._inner: Any
         if target in ("cpp", "cuda"):
@@ -82,10 +81,12 @@ class Program:
                 self._inner = StandaloneProgram(
                     model, target, flags=flags, jobs=options.jobs or os.cpu_count() or 1
                 )
+            self._remember(self._inner.key)
         else:
             from sim_brian.runtime import RuntimeProgram
 
-            self._inner = RuntimeProgram(model, target)
+            known = cost.is_compiled(target, model.structure(), fast_math=options.fast_math)
+            self._inner = RuntimeProgram(model, target, compiled=not known)
 
     def run(self, values: Mapping[str, Any] | None = None) -> RawRun:
         """Run once.
@@ -103,8 +104,16 @@ class Program:
         full = dict(self._model.values()) | dict(values or {})
         if self.target in ("cpp", "cuda"):
             return self._inner.run(full, progress=self._options.progress)
-        with _device(self.target, fast_math=self._fast_math):
-            return self._inner.run(full, progress=self._options.progress)
+        with _device(self.target, fast_math=self._options.fast_math):
+            raw: RawRun = self._inner.run(full, progress=self._options.progress)
+        if self.target == "cython":
+            self._remember("")
+        return raw
+
+    def _remember(self, key: str) -> None:
+        cost.remember(
+            self.target, self._model.structure(), fast_math=self._options.fast_math, key=key
+        )
 
     def close(self) -> None:
         """Give back what the program holds on disk."""
@@ -129,11 +138,7 @@ def open_program(model: Model, options: EngineOptions | None = None) -> Program:
         For a target that is unknown or, for ``cuda``, not available.
     """
     options = options or EngineOptions()
-    target = choose_target(model, options)
-    program = Program(model, target, options)
-    if target != "numpy":
-        cost.remember(target, model.structure())
-    return program
+    return Program(model, choose_target(model, options), options)
 
 
 def run_model(model: Model, options: EngineOptions | None = None) -> RawRun:
@@ -173,6 +178,11 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
     from brian2.devices import get_device, reset_device, set_device
 
     with _DEVICE:
+        if type(get_device()).__name__ != "RuntimeDevice":
+            raise ValueError(
+                "another Brian2 standalone project is active in this process; end it first "
+                "(brian2.devices.reset_device())"
+            )
         if target == "cuda":
             import brian2cuda  # noqa: F401  # registers the device and its preferences
         settings = _preferences(target, fast_math, prefs)
@@ -206,13 +216,26 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
 
 def _preferences(target: str, fast_math: bool, prefs: Any) -> dict[str, Any]:
     """Return the Brian2 preferences of a target."""
+    import numpy as np
+
+    # A user's preference files must not change what a network computes.
+    pinned: dict[str, Any] = {
+        "core.default_float_dtype": np.float64,
+        "core.network.default_schedule": [
+            "start", "groups", "thresholds", "synapses", "resets", "end",
+        ],
+        "codegen.cpp.extra_compile_args": None,
+        "devices.cpp_standalone.openmp_threads": 0,
+    }  # fmt: skip
     # Brian2's own optimiser reassociates sums and turns divisions around: no longer the arithmetic
     # of the update order.
-    found: dict[str, Any] = {"codegen.loop_invariant_optimisations": fast_math}
+    found = pinned | {"codegen.loop_invariant_optimisations": fast_math}
     if target in ("numpy", "cython"):
         found["codegen.target"] = target
     if target == "numpy":
         return found
+    if target == "cython":
+        found["codegen.runtime.cython.cache_dir"] = str(build_cache.cache_root() / "cython")
     host = list(prefs["codegen.cpp.extra_compile_args_gcc"])
     if not fast_math:
         host = [f for f in host if f not in ("-ffast-math", "-fno-finite-math-only")]

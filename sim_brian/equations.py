@@ -16,6 +16,7 @@ gi : 1
 ke : 1
 ki : 1
 ref : integer
+lost : integer
 g_bias : 1 (shared, constant)
 decay_ampa : 1 (shared, constant)
 decay_gaba : 1 (shared, constant)
@@ -31,7 +32,8 @@ v_floor : 1 (shared, constant)
 n_ref : integer (shared, constant)
 """
 """State: v (mV), conductances ge, gi (µS), the kicks ke, ki (µS) that arrived since the last step,
-and the refractory steps left. The same equations serve E and I cells."""
+the refractory steps left, and the first step (from 1) at which the voltage was lost: not finite, or
+beyond a million mV. The same equations serve E and I cells."""
 
 _CONDUCTANCE_STEP = """
 ge = ge * decay_ampa + ({drive})
@@ -40,7 +42,9 @@ ke = 0
 ki = 0
 _g = g_leak + (ge + gi)
 _v_inf = (g_leak * e_leak + (ge * e_exc + gi * e_inh)) / _g
-_v_new = clip(v + (_v_inf - v) * (1 - exp(-dt_ms / (c_m / _g))), v_floor, inf)
+_v_free = v + (_v_inf - v) * (1 - exp(-dt_ms / (c_m / _g)))
+lost = lost + int(lost == 0) * int(not (abs(_v_free) < 1e6)) * (t_in_timesteps + 1)
+_v_new = clip(_v_free, v_floor, inf)
 ref = ref - int(ref > 0)
 v = _v_new * int(ref == 0) + v_reset * int(ref > 0)
 """

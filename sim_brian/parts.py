@@ -69,13 +69,28 @@ def event_table(rows: EventRows, *, n_trials: int, n_in: int) -> EventTable:
     return EventTable(steps=steps, cursor=begin.astype(np.int32))
 
 
+MAX_REPEATS = 16
+"""Spikes of one channel in one step; each further one is another set of input synapses."""
+
+
 def split_repeats(rows: EventRows) -> list[EventRows]:
-    """Return the rows as lists without repeats: the k-th list holds k-th spikes of one step."""
+    """Return the rows as lists without repeats: the k-th list holds k-th spikes of one step.
+
+    Raises
+    ------
+    ValueError
+        If a channel spikes more than `MAX_REPEATS` times in a step.
+    """
     if not len(rows):
         return [rows]
     new = np.concatenate([[True], np.any(rows[1:] != rows[:-1], axis=1)])
     start = np.flatnonzero(new)
     rank = np.arange(len(rows)) - np.repeat(start, np.diff(np.append(start, len(rows))))
+    if rank.max() >= MAX_REPEATS:
+        raise ValueError(
+            f"an input channel spikes {int(rank.max()) + 1} times in one step; at most "
+            f"{MAX_REPEATS} are allowed (use a smaller dt)"
+        )
     return [rows[rank == k] for k in range(int(rank.max()) + 1)]
 
 
@@ -166,17 +181,22 @@ def to_trace(trace: NDArray[np.float64], n_trials: int) -> NDArray[np.float64]:
     return np.ascontiguousarray(trace.reshape(n_steps, n_trials, -1).transpose(1, 0, 2))
 
 
-def check_finite(finals: Mapping[str, NDArray[Any]], traces: Mapping[str, NDArray[Any]]) -> None:
-    """Raise `ValueError` where a voltage went non-finite; names the step if a trace knows it."""
-    for name, v in finals.items():
-        bad = np.flatnonzero(~np.isfinite(v))
+def check_lost(lost: Mapping[str, NDArray[Any]], n_cells: Mapping[str, int]) -> None:
+    """Raise `ValueError` where a voltage was lost, naming population, trial, cell and step.
+
+    Parameters
+    ----------
+    lost : dict of str to int array, shape (trial * cell,)
+        First step, counted from 1, at which a cell's voltage was not finite; 0 for none.
+    n_cells : dict of str to int
+    """
+    for name, steps in lost.items():
+        bad = np.flatnonzero(steps)
         if len(bad):
-            where = "turn on --record-traces to see the step"
-            trace = traces.get(name)
-            if trace is not None:
-                steps = np.flatnonzero(~np.isfinite(trace[:, bad[0]]))
-                where = f"first at step {steps[0]}" if len(steps) else where
+            first = bad[np.argmin(steps[bad])]
+            trial, cell = divmod(int(first), n_cells[name])
             raise ValueError(
-                f"the voltage of cell {bad[0]} of {name} is not finite ({where}); negative "
-                "conductances do this: keep --dales-law on or use weights >= 0"
+                f"the voltage of cell {cell} of {name} (trial {trial}) is not finite at step "
+                f"{int(steps[first]) - 1}; negative conductances do this: keep --dales-law on or "
+                "use weights >= 0"
             )

@@ -103,8 +103,8 @@ def record(
     seed: int,
 ) -> Recording:
     """Return the recording of a finished run, its readout included."""
-    parts.check_finite(raw.finals, raw.traces)
     populations = spec.populations
+    parts.check_lost(raw.finals, populations)
     spikes = {name: parts.to_rows(*raw.spikes[name], n) for name, n in populations.items()}
     traces = {name: parts.to_trace(trace, stimulus.n_trials) for name, trace in raw.traces.items()}
     last = f"e{len(spec.hidden_sizes)}"

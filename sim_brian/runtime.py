@@ -14,9 +14,10 @@ from sim_brian.circuit import Circuit, Model, RawRun
 class RuntimeProgram:
     """A model on Brian2's runtime device; each run builds its objects afresh."""
 
-    def __init__(self, model: Model, target: str) -> None:
+    def __init__(self, model: Model, target: str, *, compiled: bool) -> None:
         self._model = model
         self._target = target
+        self._compiled = compiled
 
     def run(
         self, values: Mapping[str, Any], *, progress: Callable[[float], None] | None = None
@@ -29,6 +30,8 @@ class RuntimeProgram:
         circuit = self._model.build(clock)
         network = brian2.Network(circuit.objects)
         _set_values(network, circuit, values)
+        # A run of no length compiles what cython needs, so that it is not timed as a run.
+        network.run(0 * brian2.second, namespace={})
         report = None
         if progress is not None:
 
@@ -42,6 +45,9 @@ class RuntimeProgram:
             report_period=0.5 * brian2.second,
             namespace={},
         )
+        finished = time.perf_counter()
+        if round(float(network.t_)) != self._model.workload.n_steps:
+            raise RuntimeError(f"the run ended early, after {float(network.t_):g} steps")
         return RawRun(
             spikes={
                 name: (np.asarray(m.i[:], dtype=np.int64), _steps(m.t_[:]))
@@ -56,9 +62,9 @@ class RuntimeProgram:
                 for name, (group, variable) in circuit.finals.items()
             },
             target=self._target,
-            compiled=False,
+            compiled=self._compiled,
             prepare_s=prepared - begin,
-            run_s=time.perf_counter() - prepared,
+            run_s=finished - prepared,
         )
 
     def close(self) -> None:

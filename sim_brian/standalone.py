@@ -94,6 +94,7 @@ class StandaloneProgram:
         try:
             self._files = generate(model, target, self._project)
             key = build_cache.source_key(self._project, flags)
+            self.key = key
             self._program, self._compiled = build_cache.get_or_compile(
                 key, self._project, jobs=jobs
             )
@@ -150,7 +151,9 @@ class StandaloneProgram:
         self._folder.cleanup()
 
     def _argument(self, folder: Path, variable: str, value: Any) -> str:
-        array = np.asarray(value, dtype=self._files.dtypes.get(variable, np.dtype(np.int32)))
+        if variable not in self._files.dtypes:
+            raise ValueError(f"the network has no variable {variable!r} to give a value to")
+        array = np.asarray(value, dtype=self._files.dtypes[variable])
         if array.ndim == 0:
             return repr(array.item())
         path = folder / variable

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,7 +17,8 @@ TARGETS = ("auto", "numpy", "cython", "cpp", "cuda")
 
 def cpp_compiler() -> str | None:
     """Return the path of the C++ compiler that Brian2's makefiles use, or None."""
-    return shutil.which(os.environ.get("CXX", "g++"))
+    words = shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    return shutil.which(words[0])  # CXX may be "ccache g++"
 
 
 def make_command() -> str | None:
@@ -85,7 +87,7 @@ def compiler_fingerprint() -> str:
     compiler = cpp_compiler()
     if compiler:
         done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
-        parts += [compiler, done.stdout]
+        parts += [os.environ.get("CXX", ""), compiler, done.stdout]
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         lines = cpuinfo.read_text(errors="replace").splitlines()

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Compiled programs of the tests stay apart from the user's own.
+os.environ.setdefault(
+    "PINGBRIDGE_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "pingbridge")
+)
 
 
 @pytest.fixture(scope="session")

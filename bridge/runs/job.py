@@ -124,7 +124,8 @@ def make_job(resolved: Resolved, inherited: InheritedRun | None = None) -> Job:
     )
     spec = make_spec(resolved, plan, sizes, readout)
     stimulus = make_stimulus(resolved, plan, spec)
-    weights = _make_weights(resolved, spec, loaded)
+    fresh_loop = _loop_asked(resolved, inherited)
+    weights = _make_weights(resolved, spec, loaded, fresh_loop)
     if loaded is None and plan.kind == "synthetic-conductance":
         weights = weights.replace(W_in=np.zeros(spec.matrix_shapes["W_in"]))  # no input spikes
     burn_in_ms = resolved[RunOptions].burn_in_ms
@@ -135,7 +136,7 @@ def make_job(resolved: Resolved, inherited: InheritedRun | None = None) -> Job:
             )
         log.info("trial of %g ms: the burn-in of %g ms is not cut", stimulus.t_ms, burn_in_ms)
         burn_in_ms = 0.0
-    full = _worked_out(resolved, spec, plan, stimulus, readout, drawn=loaded is None)
+    full = _worked_out(resolved, spec, plan, stimulus, readout, path, fresh_loop)
     return Job(
         spec=spec,
         weights=weights,
@@ -208,12 +209,31 @@ def _load_weights(
     return path, load_weight_matrices(path)
 
 
+_LOOP = ("ei_strength", "ei_ratio", "w_ei", "w_ie")
+
+
+def _loop_asked(resolved: Resolved, inherited: InheritedRun | None) -> list[str]:
+    """Return the flags that ask for a fresh E-I loop in loaded weights.
+
+    A training hands on the strength with which its loop was once drawn; any other run with loaded
+    weights has these settings only if it put a fresh loop into them.
+    """
+    from_training = inherited is not None and inherited.weights_path is not None
+    return [
+        key
+        for key in _LOOP
+        if asked_for(resolved, key) or (resolved.origin[key] == "from-dir" and not from_training)
+    ]
+
+
 def _make_weights(
-    resolved: Resolved, spec: NetworkSpec, loaded: Mapping[str, NDArray[np.float64]] | None
+    resolved: Resolved,
+    spec: NetworkSpec,
+    loaded: Mapping[str, NDArray[np.float64]] | None,
+    loop_asked: list[str],
 ) -> Weights:
     network, options = resolved[NetworkOptions], resolved[WeightOptions]
     seed = resolved[ExecutionOptions].seed
-    loop_asked = [k for k in ("ei_strength", "ei_ratio", "w_ei", "w_ie") if asked_for(resolved, k)]
     if loaded is not None and not loop_asked:
         for key in ("ei_sparsity", "weight_draw"):
             if asked_for(resolved, key):
@@ -258,11 +278,12 @@ def _worked_out(
     plan: StimulusPlan,
     stimulus: Stimulus,
     readout: str,
-    *,
-    drawn: bool,
+    loaded_from: Path | None,
+    fresh_loop: list[str],
 ) -> Resolved:
     """Return the options with what a later run must inherit to be the same network."""
     network = resolved[NetworkOptions]
+    drawn = loaded_from is None
     strength, ratio = _EI_DEFAULT[network.model]
     pools = tuple(n for name, n in spec.populations.items() if name.startswith("i"))
     worked: dict[str, Any] = {
@@ -275,6 +296,9 @@ def _worked_out(
     if drawn and network.model != "cuba-noping":
         worked["ei_strength"] = strength if network.ei_strength is None else network.ei_strength
         worked["ei_ratio"] = ratio if network.ei_ratio is None else network.ei_ratio
+    keeps_loop = not drawn and not fresh_loop
+    if keeps_loop:
+        worked |= {"ei_strength": None, "ei_ratio": None}
     if isinstance(spec, CubaSpec):
         worked["tau_mem_ms"] = spec.tau_mem_ms
         worked["readout_tau_out_ms"] = spec.tau_out_ms
@@ -286,8 +310,10 @@ def _worked_out(
     options[WeightOptions] = dataclasses.replace(
         weights,
         w_in=weights.w_in or _W_IN_DEFAULT[network.model] if drawn else weights.w_in,
+        w_ei=None if keeps_loop else weights.w_ei,
+        w_ie=None if keeps_loop else weights.w_ie,
         weights_file=_absolute(weights.weights_file),
-        load_weights=_absolute(weights.load_weights),
+        load_weights=None if weights.weights_file else _absolute(loaded_from),
     )
     options[InputOptions] = dataclasses.replace(
         given,

@@ -119,7 +119,8 @@ def test_burn_in_changes_the_printed_rates(call):
     assert line[0] != line[1]
 
 
-def test_codegen_and_fast_math(call):
+def test_codegen_and_fast_math(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("PINGBRIDGE_CACHE_DIR", str(tmp_path / "cache"))
     if toolchain.missing_for("cpp"):
         pytest.skip(toolchain.missing_for("cpp"))
     interpreted = call("sim", *SMALL, name="a")
@@ -130,6 +131,7 @@ def test_codegen_and_fast_math(call):
     ]  # fmt: skip
     assert same(interpreted.recording, compiled.recording)
     assert [o.config["fast_math"] for o in (compiled, fast)] == [False, True]
+    assert len(list((tmp_path / "cache").glob("programs/*/main"))) == 2  # other flags: another one
 
 
 @pytest.mark.parametrize(

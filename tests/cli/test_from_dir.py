@@ -104,6 +104,20 @@ def test_a_trained_run_hands_on_everything(call, trained):
     assert config["derived"]["weights_from"].endswith("weights.h5")
 
 
+def test_weights_are_handed_on_from_run_to_run(call, trained):
+    folder, _ = trained
+    runs = [call("sim", "--from-dir", folder, "--codegen", "numpy", name="first")]
+    for name in ("second", "third"):
+        runs.append(call("sim", "--from-dir", runs[-1].folder, "--codegen", "numpy", name=name))
+        assert runs[-1].code == 0, runs[-1].err
+        assert same(runs[0].recording, runs[-1].recording)
+    changed = call("sim", "--from-dir", folder, "--ei-strength", "3", "--codegen", "numpy",
+                   name="changed")  # fmt: skip
+    again = call("sim", "--from-dir", changed.folder, "--codegen", "numpy", name="again")
+    assert not same(runs[0].recording, changed.recording)
+    assert same(changed.recording, again.recording)
+
+
 def test_out_dir_of_an_inheriting_run(call, trained, tmp_path, monkeypatch):
     folder, _ = trained
     from cli import main

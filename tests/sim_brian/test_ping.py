@@ -226,11 +226,21 @@ def test_buckets_waste_little(n):
     assert n <= parts.bucket(n) <= n + max(256, n / 16 + 1)
 
 
-def test_a_voltage_that_is_not_finite_is_an_error_naming_cell_and_step():
-    v = np.array([-65.0, np.nan])
-    trace = np.array([[-65.0, -65.0], [-65.0, np.nan], [-65.0, np.nan]])
-    with pytest.raises(ValueError, match=r"cell 1 of v_e_1 is not finite .first at step 1"):
-        parts.check_finite({"v_e_1": v}, {"v_e_1": trace})
-    with pytest.raises(ValueError, match="turn on --record-traces"):
-        parts.check_finite({"v_e_1": v}, {})
-    parts.check_finite({"v_e_1": v[:1]}, {})
+def test_a_lost_voltage_stops_the_run_and_names_cell_and_step():
+    # Conductances this negative make exp(-dt g / C) overflow: the voltage is infinite.
+    spec = PingSpec(n_in=2, layers=(LayerSpec(n_exc=3),), n_classes=2, dales_law=False)
+    w_in = np.zeros((2, 3))
+    w_in[1, 2] = -1e7
+    weights = Weights.for_spec(spec, {"W_in": w_in, "W_out": np.ones((3, 2))})
+    stimulus = silent(30, 0.25, n_trials=2, n_in=2, events=np.array([[9, 0, 0], [12, 1, 1]]))
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(ValueError, match=r"cell 2 of e1 \(trial 1\) is not finite at step 12"),
+    ):
+        simulate(spec, weights, stimulus, engine=NUMPY)
+
+
+def test_too_many_spikes_of_a_channel_in_one_step_are_refused():
+    rows = np.repeat([[1, 0, 0]], 20, axis=0)
+    with pytest.raises(ValueError, match="spikes 20 times in one step; at most 16"):
+        simulate(*one_cell(), silent(5, 0.1, events=rows), engine=NUMPY)
