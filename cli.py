@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import argh
 
-from bridge.runs.groups import PING_GROUPS, ExecutionOptions, RunOptions
+from bridge.runs.groups import PING_GROUPS, ExecutionOptions, InputOptions, RunOptions
 from bridge.runs.options import parent_parser
 from bridge.runs.parser import Parser
 
@@ -140,7 +140,12 @@ def _forward(mode: str, given: dict[str, Any]) -> None:
     engine = _engine_options(resolved)
     job = make_job(resolved, inherited)
     options = job.resolved[RunOptions]
-    target = _check_target(options.save_recording)
+    if inherited is not None:
+        taken = [key for key, origin in job.resolved.origin.items() if origin == "from-dir"]
+        log.info("inherited from %s: %s", inherited.path, ", ".join(taken) or "nothing")
+    target = _check_target(job, options)
+    if mode == "sim" and target is None and "record_traces" in given:
+        raise ValueError("--record-traces needs a file to write to: add --save-recording FILE")
     with RunFolder(
         _out_dir(options), mode=mode, config=job.config(), argv=_ARGV, wipe=options.wipe_dir
     ) as run:
@@ -162,6 +167,8 @@ def _resolve(mode: str, given: dict[str, Any]) -> tuple[Resolved, InheritedRun |
     recipe = None
     if "config" in given:
         recipe = read_recipe(given["config"], PING_GROUPS, command=mode)
+        if "config" in recipe.values:
+            raise ValueError(f"recipe {recipe.path}: a recipe can't name another one (config)")
     from_dir = given.get("from_dir", recipe.values.get("from_dir") if recipe else None)
     inherited = None
     if from_dir is not None:
@@ -173,9 +180,6 @@ def _resolve(mode: str, given: dict[str, Any]) -> tuple[Resolved, InheritedRun |
         for line in inherited.warnings:
             log.warning("%s", line)
     resolved = resolve(PING_GROUPS, given, recipe, inherited)
-    taken = [key for key, origin in resolved.origin.items() if origin == "from-dir"]
-    if inherited is not None:
-        log.info("inherited from %s: %s", inherited.path, ", ".join(taken) or "nothing")
     return resolved, inherited
 
 
@@ -232,10 +236,15 @@ def _progress_bar() -> Any:
     return show
 
 
-def _check_target(path: Path | None) -> Path | None:
+def _check_target(job: Job, options: RunOptions) -> Path | None:
     """Return the file that a recording is to be written to, refusing what can't be written."""
+    path = options.save_recording
     if path is None:
         return None
+    taken = [job.weights_from, job.resolved[InputOptions].input_file]
+    taken.append(_out_dir(options) / "snapshot.npz")
+    if path.resolve() in [other.resolve() for other in taken if other is not None]:
+        raise ValueError(f"--save-recording {path} would overwrite a file of this run")
     if path.suffix not in (".npz", ".h5", ".hdf5"):
         raise ValueError(f"--save-recording {path}: use an ending of .npz, .h5 or .hdf5")
     if not path.parent.is_dir():

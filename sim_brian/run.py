@@ -31,19 +31,10 @@ def make_model(
         If the stimulus does not fit the network.
     """
     matrices = effective(weights, spec, stimulus.dt_ms)
-    if stimulus.n_in != spec.n_in:
-        raise ValueError(
-            f"the input has {stimulus.n_in} channels, but the network (W_in) expects {spec.n_in}"
-        )
+    stimulus.check_fits(spec.n_in, spec.hidden_sizes[0])
     if isinstance(spec, CubaSpec):
         return CubaModel(
             spec=spec, matrices=matrices, stimulus=stimulus, record_traces=record_traces
-        )
-    g_ext = stimulus.g_ext_us
-    if g_ext is not None and g_ext.shape[2] != spec.hidden_sizes[0]:
-        raise ValueError(
-            f"the external conductance drives {g_ext.shape[2]} cells, but the first E layer "
-            f"has {spec.hidden_sizes[0]}"
         )
     return PingModel(
         spec=spec,

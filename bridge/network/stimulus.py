@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.network.steps import MAX_STEPS
+
 EventRows = NDArray[np.int32]
+MAX_CHANNELS = 1_000_000_000
+"""Input channels of all trials together."""
 
 
 def sort_rows(rows: NDArray[np.integer]) -> EventRows:
@@ -61,6 +65,11 @@ class Stimulus:
     def __post_init__(self) -> None:
         if not (np.isfinite(self.dt_ms) and self.dt_ms > 0):
             raise ValueError(f"dt = {self.dt_ms:g} ms must be a positive number")
+        if self.n_steps > MAX_STEPS or self.n_trials * self.n_in > MAX_CHANNELS:
+            raise ValueError(
+                f"input of {self.n_steps} steps, {self.n_trials} trials and {self.n_in} channels "
+                f"is too large; at most {MAX_STEPS} steps and {MAX_CHANNELS} channels in all"
+            )
         for name in ("n_steps", "n_trials", "n_in"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
@@ -84,8 +93,8 @@ class Stimulus:
                     f"g_ext_us has shape {g.shape}; expected ({self.n_trials}, {self.n_steps}, "
                     "n_exc)"
                 )
-            if not np.isfinite(g).all():
-                raise ValueError("g_ext_us holds values that are not finite")
+            if not (np.isfinite(g).all() and (g >= 0).all()):
+                raise ValueError("g_ext_us must hold finite conductances >= 0")
             object.__setattr__(self, "g_ext_us", g)
 
     @classmethod
@@ -113,6 +122,18 @@ class Stimulus:
     def t_ms(self) -> float:
         """Duration of a trial, ms."""
         return self.n_steps * self.dt_ms
+
+    def check_fits(self, n_in: int, n_exc: int) -> None:
+        """Raise `ValueError` if this can't drive `n_in` channels and `n_exc` cells."""
+        if self.n_in != n_in:
+            raise ValueError(
+                f"the input has {self.n_in} channels, but the network (W_in) expects {n_in}"
+            )
+        if self.g_ext_us is not None and self.g_ext_us.shape[2] != n_exc:
+            raise ValueError(
+                f"the external conductance drives {self.g_ext_us.shape[2]} cells, but the first E "
+                f"layer has {n_exc}"
+            )
 
     def counts(self) -> NDArray[np.int32]:
         """Return the dense spike counts, shape (trial, step, channel)."""

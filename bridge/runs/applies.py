@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bridge.runs.groups import InputOptions, NetworkOptions, RunOptions, WeightOptions
+from bridge.runs.groups import InputOptions, NetworkOptions, RunOptions
 from bridge.runs.resolve import Resolved
 
 
@@ -129,22 +129,21 @@ def refuse_contradictions(resolved: Resolved) -> None:
     ValueError
         Naming both flags.
     """
-    network, weights = resolved[NetworkOptions], resolved[WeightOptions]
+    network = resolved[NetworkOptions]
     given, run = resolved[InputOptions], resolved[RunOptions]
     both = "--{} and --{} contradict each other: {}"
+    origin = resolved.origin
     if asked_for(resolved, "weights_file") and asked_for(resolved, "load_weights"):
         raise ValueError(both.format("weights-file", "load-weights", "give the weights once"))
     if given.input_file is not None and asked_for(resolved, "input"):
         raise ValueError(both.format("input-file", "input", "the file is the input"))
-    if (
-        asked_for(resolved, "ei_strength")
-        and asked_for(resolved, "w_ei")
-        and asked_for(resolved, "w_ie")
+    if asked_for(resolved, "ei_strength") and (
+        origin["ei_strength"] == origin["w_ei"] == origin["w_ie"]
     ):
         raise ValueError(
             both.format("ei-strength", "w-ei/--w-ie", "the latter already give both matrices")
         )
-    if asked_for(resolved, "ei_ratio") and weights.w_ie is not None and asked_for(resolved, "w_ie"):
+    if asked_for(resolved, "ei_ratio") and origin["ei_ratio"] == origin["w_ie"]:
         raise ValueError(both.format("ei-ratio", "w-ie", "the latter already gives W_IE"))
     if asked_for(resolved, "modal_gpu") and "modal" not in resolved.explicit:
         raise ValueError("--modal-gpu applies to a --modal run only")

@@ -26,7 +26,7 @@ PROGRAM = (sys.executable, "-m", "cli")
 """How the program is started; its arguments follow."""
 
 # Options that name something to read: wiping must not take it away.
-_INPUT_KEYS = ("from_dir", "load_weights", "weights_file", "config")
+_INPUT_KEYS = ("from_dir", "load_weights", "weights_file", "input_file", "config")
 
 
 class RunFolder:

@@ -115,7 +115,10 @@ class InputOptions(Options):
     digit: int = option(0, "class of the sample", at_least=0, at_most=19)
     sample: int = option(0, "index of the sample within its class", at_least=0)
     trials: int = option(
-        1, "trials side by side in one simulation, each with its own input noise", at_least=1
+        1,
+        "trials side by side in one simulation, each with its own input noise",
+        at_least=1,
+        at_most=100_000,
     )
     input_file: Path | None = option(
         None, "explicit input spikes (NPZ or HDF5: in_spk, dt, T_steps, B, N_IN)"

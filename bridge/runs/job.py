@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bridge.formats.weight_files import infer_sizes, load_weight_matrices
 from bridge.network.encoders import STEP_OFF_MS, STEP_ON_MS
 from bridge.network.spec import CubaSpec, NetworkSpec
+from bridge.network.steps import step_constants
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import DrawRule, WeightDraw, Weights, draw_weights, ei_draw
 from bridge.runs.applies import (
@@ -34,7 +35,7 @@ from bridge.runs.groups import (
 from bridge.runs.inherit import InheritedRun
 from bridge.runs.options import by_key
 from bridge.runs.resolve import Resolved
-from bridge.runs.sizes import make_spec
+from bridge.runs.sizes import check_size, make_spec
 from bridge.runs.stimuli import StimulusPlan, make_stimulus, plan_stimulus
 
 log = logging.getLogger("pingbridge")
@@ -105,7 +106,7 @@ def make_job(resolved: Resolved, inherited: InheritedRun | None = None) -> Job:
     ValueError, FileNotFoundError
         For anything that doesn't fit together; the message says what to type instead.
     """
-    resolved = _drop_overruled(resolved)
+    resolved = _drop_overruled(resolved, inherited)
     refuse_contradictions(resolved)
     network = resolved[NetworkOptions]
     path, loaded = _load_weights(resolved, inherited)
@@ -123,7 +124,10 @@ def make_job(resolved: Resolved, inherited: InheritedRun | None = None) -> Job:
         ),
     )
     spec = make_spec(resolved, plan, sizes, readout)
+    check_size(spec, plan.file.n_trials if plan.file else resolved[InputOptions].trials)
     stimulus = make_stimulus(resolved, plan, spec)
+    step_constants(spec, stimulus.dt_ms)  # refuses a dt that is too coarse, before anything runs
+    stimulus.check_fits(spec.n_in, spec.hidden_sizes[0])
     fresh_loop = _loop_asked(resolved, inherited)
     weights = _make_weights(resolved, spec, loaded, fresh_loop)
     if loaded is None and plan.kind == "synthetic-conductance":
@@ -167,20 +171,33 @@ _OVERRULES = {
 }  # fmt: skip
 
 
-def _drop_overruled(resolved: Resolved) -> Resolved:
-    """Set inherited values back to their default where a new one contradicts them."""
-    obsolete = {
-        key
-        for asked, keys in _OVERRULES.items()
-        if asked_for(resolved, asked)
-        for key in keys
-        if resolved.origin[key] == "from-dir"
-    }
+_RANK = {"default": 0, "from-dir": 1, "config": 2, "typed": 3}
+
+
+def _drop_overruled(resolved: Resolved, inherited: InheritedRun | None) -> Resolved:
+    """Set values back to their default where a setting of higher rank makes them obsolete.
+
+    One that only repeats what was inherited overrules nothing.
+    """
     known = by_key(resolved.options)
+    handed_on = inherited.values if inherited is not None else {}
+    obsolete = set()
+    for asked, keys in _OVERRULES.items():
+        if not asked_for(resolved, asked):
+            continue
+        group, parameter = known[asked]
+        value = getattr(resolved.options[group], parameter.name)
+        repeats = asked in handed_on and parameter.read(handed_on[asked]) == value
+        for key in keys:
+            rank = _RANK[resolved.origin[key]]
+            if 0 < rank < _RANK[resolved.origin[asked]] and not (repeats and rank == 1):
+                obsolete.add(key)
     options = dict(resolved.options)
     for key in obsolete:
         group, parameter = known[key]
         options[group] = dataclasses.replace(options[group], **{parameter.name: parameter.default})
+    if obsolete:
+        log.info("overruled, back to default: %s", ", ".join(sorted(obsolete)))
     origin = dict(resolved.origin) | dict.fromkeys(obsolete, "default")
     return dataclasses.replace(resolved, options=options, origin=origin)
 
@@ -241,6 +258,7 @@ def _make_weights(
                     f"--{key.replace('_', '-')} shapes weights that are drawn, but these are "
                     "loaded from a file"
                 )
+        _warn_clamped(resolved, loaded)
         return Weights.for_spec(spec, loaded)
     draw = _draw_rules(network, options, plain_input=spec.n_in)
     drawn = draw_weights(
@@ -258,11 +276,28 @@ def _make_weights(
     return Weights.for_spec(spec, {**loaded, **loop})
 
 
+def _warn_clamped(resolved: Resolved, loaded: Mapping[str, NDArray[np.float64]]) -> None:
+    """Say which loaded matrices Dale's law changes when they are used."""
+    network = resolved[NetworkOptions]
+    if not network.dales_law:
+        return
+    for name, matrix in loaded.items():
+        share = float(np.mean(matrix < 0)) if matrix.size else 0.0
+        if share and (network.model == "ping" or name == "W_in"):
+            log.warning(
+                "%s: %.3g %% of the entries are negative and used as 0 (--dales-law is on)",
+                name, 100.0 * share,
+            )  # fmt: skip
+
+
 def _draw_rules(network: NetworkOptions, options: WeightOptions, *, plain_input: int) -> WeightDraw:
     strength, ratio = _EI_DEFAULT[network.model]
     strength = strength if network.ei_strength is None else network.ei_strength
     ratio = ratio if network.ei_ratio is None else network.ei_ratio
     w_ei, w_ie = ei_draw(strength, ratio, sparsity=network.ei_sparsity)
+    for flag, given in (("--w-ei", options.w_ei), ("--w-ie", options.w_ie)):
+        if given is not None and given[0] < 0:
+            raise ValueError(f"{flag} {given[0]:g}: the mean must be >= 0")
     if options.w_ei is not None:
         w_ei = DrawRule(options.w_ei[0], options.w_ei[1], network.ei_sparsity)
     if options.w_ie is not None:

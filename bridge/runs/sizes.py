@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bridge.formats.weight_files import NetworkSizes
 from bridge.network.spec import (
     EXC_PER_INH,
@@ -137,3 +139,31 @@ def _inhibitory_pools(
                     "there"
                 )
     return pools
+
+
+MAX_WEIGHTS = 1_000_000_000
+"""Entries of all matrices together (8 GB)."""
+MAX_CELLS = 50_000_000
+"""Cells of all trials together."""
+
+
+def check_size(spec: NetworkSpec, n_trials: int) -> None:
+    """Refuse a network that no memory holds, before anything is allocated.
+
+    Raises
+    ------
+    ValueError
+        Naming the size and the limit.
+    """
+    n_weights = sum(math.prod(shape) for shape in spec.matrix_shapes.values())
+    if n_weights > MAX_WEIGHTS:
+        raise ValueError(
+            f"this network has {n_weights:.3g} weights; at most {MAX_WEIGHTS:.3g} are allowed "
+            "(use a smaller --n-hidden)"
+        )
+    n_cells = n_trials * (spec.n_in + sum(spec.populations.values()))
+    if n_cells > MAX_CELLS:
+        raise ValueError(
+            f"{n_trials} trials of this network are {n_cells:.3g} cells; at most {MAX_CELLS:.3g} "
+            "are allowed (use fewer --trials)"
+        )

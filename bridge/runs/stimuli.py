@@ -121,6 +121,12 @@ def make_stimulus(resolved: Resolved, plan: StimulusPlan, spec: NetworkSpec) -> 
     if plan.dataset == "smnist":
         assert plan.sample is not None
         assert plan.sample.image is not None
+        rows = encoders.SMNIST_ROW_MS / dt_ms
+        if abs(rows - round(rows)) > 1e-9 * rows:
+            raise ValueError(
+                f"dt = {dt_ms:g} ms does not divide the rows of smnist (10 ms each); use a dt such "
+                "as 0.1, 0.25, 0.5 or 1"
+            )
         images = np.stack([plan.sample.image] * given.trials)
         made = encoders.smnist_rows(images, rate_hz=given.input_rate_hz, dt_ms=dt_ms, seeds=seeds)
         if asked_for(resolved, "t_ms") and abs(network.t_ms - made.t_ms) > 1e-9 * made.t_ms:
@@ -203,7 +209,7 @@ def _from_file(resolved: Resolved, stimulus: Stimulus) -> Stimulus:
         ("dt", "--dt", network.dt_ms, stimulus.dt_ms),
         ("t_ms", "--t-ms", network.t_ms, stimulus.t_ms),
     ):
-        if asked_for(resolved, key) and abs(asked - held) > 1e-9 * held:
+        if asked_for(resolved, key) and abs(asked - held) > 1e-6 * held:
             raise ValueError(
                 f"{flag} {asked:g} contradicts the input file, which has {held:g} ms; leave it out"
             )

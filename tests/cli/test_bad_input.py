@@ -27,6 +27,10 @@ def refused(outcome, *parts):
     [
         (("--dt", "0.3"), ("does not divide the trial of 200 ms", "199.8")),
         (("--dt", "0"), ("--dt = 0 ms must be > 0",)),
+        (("--n-hidden", "100000000"), ("weights; at most 1e+09",)),
+        (("--n-hidden", "1000", "--trials", "99999"), ("cells; at most 5e+07",)),
+        (("--model", "cuba-ping", "--dt", "40", "--t-ms", "400"), ("unstable",)),
+        (("--w-ei", "-1", "0.1"), ("--w-ei -1", ">= 0")),
         (("--tau-gaba", "-9"), ("--tau-gaba", "must be > 0")),
         (("--tau-syn", "nan"), ("--tau-syn", "finite")),
         (("--t-ms", "ten"), ("--t-ms", "must be a number")),
@@ -168,6 +172,8 @@ def test_malicious_weights_are_not_executed(call, tmp_path):
         ({"in_spk": np.array([[0, 0]])}, ("in.npz", "(1, 2)")),
         ({"in_spk": np.array([[0.5, 0, 0]])}, ("in.npz", "integer")),
         ({"dt": -0.1}, ("dt",)),
+        ({"T_steps": 10**15}, ("too large",)),
+        ({"N_IN": 10**12}, ("too large",)),
         ({"T_steps": 0}, ("T_steps",)),
     ],
 )
@@ -187,6 +193,37 @@ def test_input_file_that_contradicts_flags(call, tmp_path):
     refused(call("sim", "--input-file", path, "--digit", "2"), "--input-file")
     refused(call("sim", "--input-file", path, "--input", "dataset"), "contradict each other")
     refused(call("sim", "--input-file", path, "--trials", "2"), "its own trials")
+
+
+def test_files_of_the_run_are_not_overwritten(call, tmp_path):
+    path = weights_npz(tmp_path / "weights_in.npz")
+    before = path.read_bytes()
+    outcome = call("sim", "--weights-file", path, "--save-recording", path)
+    assert outcome.code == 2
+    assert "would overwrite a file of this run" in outcome.err
+    assert path.read_bytes() == before
+    refused(call("sim", "--n-hidden", "8", "--record-traces", record=False), "--save-recording")
+
+
+def test_negative_weights_under_dales_law_are_announced(call, tmp_path):
+    path = weights_npz(tmp_path / "weights_in.npz", W_in=np.full((16, 8), -0.3))
+    outcome = call("sim", "--weights-file", path, "--codegen", "numpy")
+    assert outcome.code == 0
+    assert "warning: W_in: 100 % of the entries are negative and used as 0" in outcome.out
+
+
+def test_a_recipe_cannot_name_another(call, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("config: other.yaml\n")
+    refused(call("sim", "--config", tmp_path / "recipe.yaml"), "can't name another one")
+
+
+def test_wipe_dir_spares_the_input_file(call, tmp_path):
+    first = call("sim", "--n-hidden", "8", "--codegen", "numpy")
+    (first.folder.parent / "run.npz").rename(first.folder / "in.npz")
+    outcome = call("sim", "--n-hidden", "8", "--input-file", first.folder / "in.npz", "--wipe-dir",
+                   record=False)  # fmt: skip
+    assert outcome.code == 2
+    assert (first.folder / "in.npz").exists()
 
 
 def test_wipe_dir_refuses_a_foreign_folder(call, tmp_path):

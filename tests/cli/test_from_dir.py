@@ -118,6 +118,32 @@ def test_weights_are_handed_on_from_run_to_run(call, trained):
     assert same(changed.recording, again.recording)
 
 
+def test_a_flag_that_repeats_what_is_inherited_overrules_nothing(call):
+    first = call(
+        "sim", "--digit", "3", "--n-hidden", "12", "--bias", "0.001", "--n-inh", "5", "--readout",
+        "mem-mean", "--readout-tau-out", "7", "--codegen", "numpy", name="first",
+    )  # fmt: skip
+    for flags in (("--model", "ping"), ("--n-hidden", "12"), ("--input", "dataset")):
+        again = call("sim", "--from-dir", first.folder, *flags, "--codegen", "numpy", name="again")
+        assert again.code == 0, again.err
+        assert same(first.recording, again.recording), flags
+    other = call("sim", "--from-dir", first.folder, "--n-hidden", "16", name="other")
+    assert other.config["n_inh"] == [4]
+    assert "overruled, back to default: ei_layers, n_inh" in other.out
+    inherited = next(line for line in other.out.splitlines() if line.startswith("inherited"))
+    assert "n_inh" not in inherited
+    assert "readout" in inherited
+
+
+def test_a_typed_flag_overrules_the_recipe(call, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("ei-strength: 1\ninput: dataset\n")
+    outcome = call("sim", *SMALL, "--config", tmp_path / "recipe.yaml", "--w-ei", "2", "0.1",
+                   "--w-ie", "3", "0.1", "--input", "synthetic-spikes")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert outcome.config["w_ei"] == [2.0, 0.1]
+    assert outcome.config["input"] == "synthetic-spikes"
+
+
 def test_out_dir_of_an_inheriting_run(call, trained, tmp_path, monkeypatch):
     folder, _ = trained
     from cli import main

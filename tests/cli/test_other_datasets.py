@@ -74,6 +74,9 @@ def test_smnist_shows_row_after_row(call, mnist):
     assert n_in == 28
     assert rows[:, 0].max() < 10 * 20  # ten rows of 10 ms are lit
     assert set(rows[:, 2]) <= set(range(10, 18))
+    odd = call("sim", "--dataset", "smnist", "--dt", "0.3", name="odd")
+    assert odd.code == 2
+    assert "does not divide the rows of smnist" in odd.err
     refused = call("sim", "--dataset", "smnist", *FAST, "--t-ms", "100", name="refused")
     assert refused.code == 2
     assert "280 ms" in refused.err
