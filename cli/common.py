@@ -61,7 +61,7 @@ def engine_options(resolved: Resolved) -> EngineOptions:
         raise ValueError(
             "--modal: running on Modal.com is not available in this version; run locally without it"
         )
-    if options.backend != "brian":
+    if options.backend not in (None, "brian"):
         raise ValueError(
             f"--backend {options.backend}: the torch network is not part of this version; "
             "use --backend brian"

@@ -181,15 +181,27 @@ class ExecutionOptions(Options):
 
     seed: int = option(42, "seed of weights, input noise and initial voltages", at_least=0,
                        at_most=2**31 - 1)  # fmt: skip
-    backend: str = option("brian", "what runs the network", choices=("brian", "torch", "both"))
+    backend: str | None = option(
+        None, "what runs the network", choices=("brian", "torch", "both"),
+        shown_default="brian; infer without --dt-sweep: torch",
+    )  # fmt: skip
     codegen: str = option(
         "auto", "Brian2 target; auto takes the cheapest, compilation included",
         choices=("auto", "numpy", "cython", "cpp", "cuda"),
     )  # fmt: skip
     device: str | None = option(
         None, "compute device; cuda means --codegen cuda", choices=("cpu", "mps", "cuda"),
-        shown_default="cpu for Brian2",
+        shown_default="cpu for Brian2, the best there is for torch",
     )  # fmt: skip
+    dtype: str | None = option(
+        None, "float type of torch", choices=("float32", "float64"),
+        shown_default="train and infer float32, else float64",
+    )  # fmt: skip
+    kernels: str = option(
+        "auto",
+        "loops of torch on the CPU: compiled C, or eager steps",
+        choices=("auto", "compiled", "eager"),
+    )
     fast_math: bool = option(False, "let the compiler reorder arithmetic: spikes may change")
     modal: bool = option(False, "run on Modal.com (a paid service)")
     modal_gpu: str = option(

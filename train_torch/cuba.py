@@ -1,0 +1,106 @@
+"""The current-based network, step by step in eager torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from bridge.network.spec import CubaSpec
+from train_torch.cells import current_step
+from train_torch.inputs import InputBatch
+from train_torch.networks import ForwardPass, Keep, SpikeHook, SpikingNetwork
+from train_torch.readouts import Readout, readout_constants
+from train_torch.surrogate import Surrogate
+
+_LOST = 1e6
+
+
+class CubaNetwork(SpikingNetwork):
+    """The networks `cuba-ping` and `cuba-noping`.
+
+    In training mode the state is detached every `tbptt_window` steps, because the loop multiplies
+    the gradient in every round trip; the summed readout stays attached (Source: pinglab).
+    """
+
+    spec: CubaSpec
+
+    def _learns(self, name: str) -> bool:
+        return name in ("W_in", "W_out", "b_out")
+
+    def _run(
+        self,
+        batch: InputBatch,
+        w: dict[str, Tensor],
+        keep: Keep,
+        v_start_mv: Mapping[str, Tensor],
+        hook: SpikeHook | None,
+        kernels: str,
+    ) -> ForwardPass:
+        if v_start_mv:
+            raise ValueError("current-based cells start at 0; initial voltages can't apply")
+        if batch.g_ext_us is not None or batch.bias_us:
+            raise ValueError(f"{self.spec.model} has no conductances: no bias, no g_ext")
+        if kernels == "compiled":
+            raise ValueError(f"--kernels compiled can't apply to --model {self.spec.model}")
+        surrogate = Surrogate(
+            kind="arctan", slope=self.learning.surrogate_slope, smooth=self.learning.smooth
+        )
+        raster = batch.dense(dtype=self.dtype, device=self.device)
+        zeros = {
+            name: torch.zeros((batch.n_trials, n), dtype=self.dtype, device=self.device)
+            for name, n in self.spec.populations.items()
+        }
+        v, s, counts = dict(zeros), dict(zeros), dict(zeros)
+        spikes: dict[str, list[Tensor]] = {name: [] for name in v}
+        traces: dict[str, list[Tensor]] = {}
+        readout = Readout(
+            readout_constants(self.spec, self.dt_ms), w["W_out"], w["b_out"],
+            surrogate=surrogate, keep_output=keep.output,
+        )  # fmt: skip
+        lost = torch.full((), batch.n_steps, dtype=torch.int64, device=self.device)
+        for n in range(batch.n_steps):
+            if self.training and n > 0 and n % self.learning.tbptt_window == 0:
+                v = {name: value.detach() for name, value in v.items()}
+                s = {name: value.detach() for name, value in s.items()}
+                readout.detach()
+            kicks = self._kicks(raster[n].to(self.dtype), s, w)
+            for name, kick in kicks.items():
+                v[name], s[name] = current_step(
+                    v[name], kick, leak=self.dt_ms / self.spec.tau_mem_ms,
+                    tau_ms=self.spec.tau_mem_ms, v_th=self.spec.v_th, surrogate=surrogate,
+                )  # fmt: skip
+                if hook is not None:
+                    s[name] = hook(n, name, s[name])
+                emitted = s[name] if name == "e1" else s[name].detach()
+                counts[name] = counts[name] + emitted
+                if keep.spikes:
+                    spikes[name].append(emitted)
+                if keep.traces:
+                    traces.setdefault(f"v_{name[0]}_{name[1:]}", []).append(v[name].detach())
+            readout.step(s["e1"])
+            with torch.no_grad():
+                sane = torch.stack([(value.abs() < _LOST).all() for value in v.values()]).all()
+                lost = torch.where(sane, lost, lost.clamp(max=n))
+        first_lost = int(lost)
+        return ForwardPass(
+            logits=readout.logits(),
+            counts=counts,
+            spikes={n: torch.stack(x) for n, x in spikes.items()} if keep.spikes else {},
+            traces={n: torch.stack(x) for n, x in traces.items()},
+            output=readout.output(),
+            lost_step=first_lost if first_lost < batch.n_steps else None,
+        )
+
+    def _kicks(
+        self, x: Tensor, s: Mapping[str, Tensor], w: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return what arrives at each population: input of this step, spikes of the last one."""
+        to_exc = x @ w["W_in"]
+        if "W_ie_1" in w:
+            to_exc = to_exc - s["i1"] @ w["W_ie_1"]
+        kicks = {"e1": to_exc}
+        if "i1" in s:
+            kicks["i1"] = s["e1"] @ w["W_ei_1"] if "W_ei_1" in w else torch.zeros_like(s["i1"])
+        return kicks
