@@ -18,21 +18,29 @@
 #define FUSED
 #endif
 
+#if defined(__AVX512F__)
+#define BYTES 64
+#elif defined(__AVX2__)
+#define BYTES 32
+#else
+#define BYTES 16
+#endif
+
 namespace {
 
 template <class R> struct Simd;
 template <> struct Simd<float> {
-    typedef float F __attribute__((vector_size(64)));
-    typedef int32_t I __attribute__((vector_size(64)));
-    static constexpr int width = 16;
+    typedef float F __attribute__((vector_size(BYTES)));
+    typedef int32_t I __attribute__((vector_size(BYTES)));
+    static constexpr int width = BYTES / 4;
     static constexpr int mantissa = 23, offset = 127, terms = 7;
     static constexpr float magic = 12582912.0f;  // 1.5 * 2**23: adding it rounds to whole numbers
     static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f, lowest = -87.0f;
 };
 template <> struct Simd<double> {
-    typedef double F __attribute__((vector_size(64)));
-    typedef int64_t I __attribute__((vector_size(64)));
-    static constexpr int width = 8;
+    typedef double F __attribute__((vector_size(BYTES)));
+    typedef int64_t I __attribute__((vector_size(BYTES)));
+    static constexpr int width = BYTES / 8;
     static constexpr int mantissa = 52, offset = 1023, terms = 13;
     static constexpr double magic = 6755399441055744.0;  // 1.5 * 2**52
     static constexpr double ln2_high = 6.93145751953125e-1, ln2_low = 1.42860682030941723212e-6;
