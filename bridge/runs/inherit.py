@@ -25,6 +25,8 @@ NEVER_INHERIT = frozenset(
         "save_recording",
         "record_traces",
         "observe",
+        "frame_rate",
+        "resume",
         # where input comes from: said anew by each command
         "from_dir",
         "config",
@@ -35,6 +37,8 @@ NEVER_INHERIT = frozenset(
         "codegen",
         "device",
         "fast_math",
+        "dtype",
+        "kernels",
         "n_jobs",
         "threads",
         "modal",
