@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 import argh
 
 from bridge.runs.groups import PING_GROUPS
+from bridge.runs.groups_train import TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
 from cli import common
 from cli.forward import image, sim
+from cli.train import train
 
 log = logging.getLogger("pingbridge")
 
@@ -45,6 +47,11 @@ COMMANDS = (
         image,
         "Run one forward pass and save an oscilloscope picture (rasters, weights, spectrum).",
         PING_GROUPS,
+    ),
+    Command(
+        train,
+        "Train a network on a dataset by surrogate gradients, and keep everything.",
+        TRAIN_GROUPS,
     ),
 )
 
