@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import argh
 
 from bridge.runs.groups import PING_GROUPS
-from bridge.runs.groups_train import TRAIN_GROUPS
+from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
 from cli import common
 from cli.forward import image, sim
+from cli.infer import infer
 from cli.train import train
 
 log = logging.getLogger("pingbridge")
@@ -52,6 +53,11 @@ COMMANDS = (
         train,
         "Train a network on a dataset by surrogate gradients, and keep everything.",
         TRAIN_GROUPS,
+    ),
+    Command(
+        infer,
+        "Evaluate trained weights on the test set, at one time step or at many.",
+        INFER_GROUPS,
     ),
 )
 

@@ -3,67 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bridge.evaluation import Evaluation, evaluation
 from bridge.network.encoders import EVAL_SEED
 from bridge.network.stimulus import Stimulus
 from bridge.network.task import Task
-from train_torch.losses import cross_entropy
 from train_torch.networks import SpikingNetwork
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """What a network made of some samples.
-
-    Attributes
-    ----------
-    index, labels : int64, shape (sample,)
-    logits : float64, shape (sample, class)
-    rates_hz : dict of str to float, Hz
-        Mean rate of each population.
-    loss : float
-        Mean cross-entropy.
-    """
-
-    index: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    logits: NDArray[np.float64]
-    rates_hz: dict[str, float]
-    loss: float
-
-    @property
-    def predictions(self) -> NDArray[np.int64]:
-        """Return the class of the largest logit."""
-        found: NDArray[np.int64] = self.logits.argmax(axis=1)
-        return found
-
-    @property
-    def n_correct(self) -> int:
-        """Return the number of samples that were told right."""
-        return int((self.predictions == self.labels).sum())
-
-    @property
-    def acc(self) -> float:
-        """Return the accuracy in percent."""
-        return 100.0 * self.n_correct / len(self.labels)
-
-    def prediction_rows(self) -> list[dict[str, Any]]:
-        """Return the rows of test_predictions.json, in the order of the samples."""
-        return [
-            {
-                "idx": int(k), "true": int(true), "pred": int(pred), "correct": bool(true == pred),
-                "logits": [float(x) for x in logits],
-            }
-            for k, true, pred, logits in zip(
-                self.index, self.labels, self.predictions, self.logits, strict=True
-            )
-        ]  # fmt: skip
 
 
 @torch.no_grad()
@@ -120,15 +70,7 @@ def evaluate(
             spikes[name] += float(counts.double().sum())
         t_s = stimulus.t_ms / 1000.0
     network.train(was_training)
-    all_logits, labels = np.concatenate(logits), task.labels(index)
-    loss = float(cross_entropy(torch.from_numpy(all_logits), torch.from_numpy(labels)))
-    return Evaluation(
-        index=np.asarray(index),
-        labels=labels,
-        logits=all_logits,
-        rates_hz={
-            name: total / (network.spec.populations[name] * len(index) * t_s)
-            for name, total in spikes.items()
-        },
-        loss=loss,
-    )
+    return evaluation(
+        index=index, labels=task.labels(index), logits=np.concatenate(logits), spikes=spikes,
+        n_cells=network.spec.populations, t_s=t_s,
+    )  # fmt: skip
