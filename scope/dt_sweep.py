@@ -42,18 +42,17 @@ def draw_dt_sweep(
                 if here:
                     ax.plot(dt[here], np.array(values)[here], "s", color=_TRAINED, ms=8, zorder=3)
         largest = max(row["hid_rate_hz"] for rows in points.values() for row in rows)
-        top.set(ylim=(0, 105), ylabel="Test accuracy (%)", title=title)
-        bottom.set(ylim=(0, 1.15 * max(largest, 1.0)), ylabel="Rate of the last E layer (Hz)")
-        for ax in (top, bottom):
-            dress(ax)
+        top.set_ylim(0, 105)
+        bottom.set_ylim(0, 1.15 * max(largest, 1.0))
+        for ax, name in ((top, "Test accuracy (%)"), (bottom, "E rate (Hz)")):
             if train_dt_ms is not None:
                 ax.axvline(train_dt_ms, color=_TRAINED, ls="--", lw=1, label="trained here")
             ax.set_xscale("log")
             ticks = sorted({row["dt"] for rows in points.values() for row in rows})
             ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
             ax.minorticks_off()
-            ax.set_xlabel("dt (ms)")
             ax.grid(color=GREY, alpha=0.3)
+            dress(ax, title=title if ax is top else "", xlabel="dt (ms)", ylabel=name)
         if len(points) > 1 or train_dt_ms is not None:
-            top.legend(loc="lower right", frameon=False)
+            top.legend(loc="lower left", frameon=False)
     return figure
