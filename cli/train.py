@@ -358,7 +358,7 @@ class _Pictures:
                 self._still(network, recording, records, name)
         elif self._observe == "images":
             self._still(network, recording, records, f"observe_{epoch}.png")
-        else:
+        elif self._observe == "video":
             self._frame(network, recording, records)
 
     def _view(

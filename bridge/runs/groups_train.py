@@ -60,8 +60,8 @@ class TrainingPictureOptions(Options):
     """Pictures of the training."""
 
     observe: str | None = option(
-        None, "an oscilloscope picture of each epoch, or a video of them",
-        choices=("video", "images"), shown_default="first and last state only",
+        None, "an oscilloscope picture of each epoch, a video of them, or nothing at all",
+        choices=("video", "images", "none"), shown_default="first and last state only",
     )  # fmt: skip
     frame_rate: float = option(10.0, "frames per second of the video", unit="Hz", above=0)
 
