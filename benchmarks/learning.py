@@ -22,6 +22,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def loop() -> list[Case]:
 def dampen() -> list[Case]:
     """COBA and PING under each damping of the gradient."""
     return [
-        Case(f"{name}_gamma_{gamma}", f"digits_{name}.yaml", ("--v-grad-dampen", str(gamma)),
+        Case(f"{name}_gamma_{gamma}", f"theta_u_{name}.yaml", ("--v-grad-dampen", str(gamma)),
              {"network": name, "gamma": gamma})
         for name in ("coba", "ping") for gamma in (1, 10, 100, 1000)
     ]  # fmt: skip
@@ -128,7 +129,7 @@ def train(case: Case, seed: int, folder: Path, epochs: int | None) -> dict[str, 
 
 
 def dynamics(folder: Path, n_trials: int = 60) -> dict[str, float]:
-    """Return frequency, participation and rates of test trials of a trained network."""
+    """Return accuracy on five other encodings of the test set, frequency, participation, rates."""
     from bridge.formats.weight_files import load_weight_matrices
     from bridge.network import datasets
     from bridge.network.task import Task
@@ -138,6 +139,7 @@ def dynamics(folder: Path, n_trials: int = 60) -> dict[str, float]:
     from bridge.runs.resolve import resolve
     from scope.rhythm import participation
     from scope.spectra import f_gamma
+    from train_torch.evaluate import evaluate
     from train_torch.networks import build_network
     from train_torch.simulate import record
 
@@ -150,11 +152,16 @@ def dynamics(folder: Path, n_trials: int = 60) -> dict[str, float]:
     weights = load_weight_matrices(folder / "weights.h5")
     network = build_network(job.spec, weights, dt_ms=stimulus.dt_ms)
     recording = record(network, stimulus)
+    other = [
+        evaluate(network, task, task.dataset.test_index, encode=partial(task.encode, seed=k)).acc
+        for k in (1, 2, 3, 4, 5)
+    ]
     peaks = [f_gamma(recording, trial=k) for k in range(n_trials)]
     f_hz = float(np.nanmedian([p.f_hz for p in peaks]))
     cycles = participation(recording, f_gamma_hz=f_hz)
     loop = {n: float(w.mean()) for n, w in weights.items() if n[:4] in ("W_ei", "W_ie")}
     return {
+        "other noise %": float(np.mean(other)),
         "f_gamma_hz": f_hz,
         "share_rhythmic": float(np.mean([p.is_rhythm for p in peaks])),
         "participation": cycles.p if cycles else float("nan"),
