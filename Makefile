@@ -34,11 +34,16 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# train.py also measures snnTorch and Norse where they are installed (extra `bench`). Installed by
+# name alone they may replace torch by a CUDA build; this leaves it as it is:
+#     .venv/bin/python -m pip install -c constraints.txt --no-deps snntorch norse nir nirtorch
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/simulate.py
+	$(BIN)/python benchmarks/train.py
 
 bench-quick: $(VENV)/.dev
 	$(BIN)/python benchmarks/simulate.py --quick
+	$(BIN)/python benchmarks/train.py --quick
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
