@@ -9,9 +9,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bridge.runs.applies import asked_for
 from bridge.runs.groups import ExecutionOptions, InputOptions, NetworkOptions, RunOptions
 from bridge.runs.groups_train import INFER_GROUPS, EvaluationOptions
@@ -19,6 +16,9 @@ from cli import learning as shared
 from cli.common import ARGV, engine_options, headline, out_dir, resolve_options
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bridge.evaluation import Evaluation
     from bridge.network.stimulus import Stimulus
     from bridge.network.task import Task
@@ -214,6 +214,8 @@ def _evaluate(
 
 
 def _agreement(found: Mapping[str, Mapping[float, Evaluation]]) -> dict[float, dict[str, Any]]:
+    import numpy as np
+
     one, other = found.values()
     return {
         dt: {

@@ -42,9 +42,21 @@ def test_a_command_of_the_readme_runs(line, tmp_path, monkeypatch, capsys):
         demo = ["image", "--config", "configs/ping/demo.yaml", "--out-dir", "artifacts/demo",
                 "--n-hidden", "32", "--t-ms", "150"]  # fmt: skip
         assert main(demo) == 0
+    if "artifacts/trained" in words:
+        assert main([*LEARN, "--observe", "none"]) == 0
     # As written, but for a small network: the point is that the line is accepted and runs.
-    assert main([*words, "--n-hidden", "32"]) == 0
-    assert "E=" in capsys.readouterr().out
+    small = {
+        "train": ["--n-hidden", "16", "--max-samples", "150", "--observe", "none"],
+        "infer": ["--codegen", "numpy"],
+    }
+    inherits = "artifacts/trained" in words
+    assert main([*words, *small.get(words[0], [] if inherits else ["--n-hidden", "32"])]) == 0
+    told = capsys.readouterr().out
+    assert {"train": "best epoch", "infer": "trained here"}.get(words[0], "E=") in told
+
+
+LEARN = ("train", "--dataset", "scikit", "--epochs", "1", "--dt", "1", "--n-hidden", "16",
+         "--max-samples", "150", "--out-dir", "artifacts/trained")  # fmt: skip
 
 
 def test_the_python_example_of_the_readme_runs(capsys):
