@@ -166,6 +166,7 @@ def _settings(job: Job) -> TrainingSettings:
     return TrainingSettings(
         lr=options.lr,
         lr_schedule=options.lr_schedule,
+        readout_lr_scale=options.readout_lr_scale,
         epochs=options.epochs,
         batch_size=options.batch_size,
         grad_clip=job.resolved[TrainingOptions].grad_clip,

@@ -51,6 +51,8 @@ class TrainingSettings:
         Of Adam (default betas, no decay).
     lr_schedule : {"constant", "cosine"}
         The latter: ``lr (1 + cos(pi k / epochs)) / 2`` in epoch k + 1.
+    readout_lr_scale : float
+        Factor on the learning rate of the readout.
     epochs, batch_size : int
     grad_clip : float
         Largest global norm of the gradient; larger ones are scaled down to it.
@@ -62,6 +64,7 @@ class TrainingSettings:
 
     lr: float = 0.01
     lr_schedule: str = "constant"
+    readout_lr_scale: float = 1.0
     epochs: int = 1
     batch_size: int = 64
     grad_clip: float = 1.0
@@ -174,7 +177,13 @@ class Trainer:
         self._fingerprint = fingerprint
         self._learning = [p for p in network.parameters() if p.requires_grad]
         self._names = [n for n, p in network.named_parameters() if p.requires_grad]
-        self._optimiser = torch.optim.Adam(self._learning, lr=settings.lr)
+        readout = {
+            id(network.matrix(n)) for n in ("W_out", "b_out") if n in network.spec.matrix_shapes
+        }
+        self._optimiser = torch.optim.Adam([
+            {"params": [p for p in self._learning if id(p) not in readout]},
+            {"params": [p for p in self._learning if id(p) in readout]},
+        ], lr=settings.lr)  # fmt: skip
         self._state = TrainingState(
             epoch=0, network={}, optimiser={}, best=None, best_score=0.0, best_epoch=0,
             records=[], init=None, step=0, log_bytes=0, elapsed_s=0.0,
@@ -283,8 +292,9 @@ class Trainer:
         """Show every training sample once."""
         settings, sums = self.settings, _Sums()
         self.network.train()
-        for group in self._optimiser.param_groups:
-            group["lr"] = settings.lr_of(epoch)
+        body, readout = self._optimiser.param_groups
+        body["lr"] = settings.lr_of(epoch)
+        readout["lr"] = settings.lr_of(epoch) * settings.readout_lr_scale
         order = np.random.default_rng([settings.seed, _ORDER, epoch]).permutation(self.split.train)
         starts: Iterator[int] = iter(range(0, len(order), settings.batch_size))
         n_batches = math.ceil(len(order) / settings.batch_size)

@@ -34,6 +34,10 @@ class LearningOptions(Options):
         "constant", "learning rate over the epochs: the same, or falling to 0 as a half cosine",
         choices=("constant", "cosine"),
     )  # fmt: skip
+    readout_lr_scale: float = option(
+        1.0, "factor on the learning rate of the readout: its weights may be far smaller or larger "
+        "than those of the input", above=0,
+    )  # fmt: skip
     epochs: int = option(0, "passes over the training samples; 0 probes the untrained network",
                          at_least=0)  # fmt: skip
     batch_size: int = option(64, "samples of one update", at_least=1)
