@@ -18,10 +18,13 @@ from typing import Any, NamedTuple
 import argh
 
 from bridge.runs.groups import PING_GROUPS
+from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
 from cli import common
 from cli.forward import image, sim
+from cli.scan import scan
+from cli.video import video
 
 log = logging.getLogger("pingbridge")
 
@@ -45,6 +48,16 @@ COMMANDS = (
         image,
         "Run one forward pass and save an oscilloscope picture (rasters, weights, spectrum).",
         PING_GROUPS,
+    ),
+    Command(
+        video,
+        "Sweep one parameter and save a video of the oscilloscope, one frame for each value.",
+        (*PING_GROUPS, *VIDEO_GROUPS),
+    ),
+    Command(
+        scan,
+        "Run a network over many values of one or two parameters; save a table and a figure.",
+        (*PING_GROUPS, *SCAN_GROUPS),
     ),
 )
 

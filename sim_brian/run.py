@@ -18,12 +18,21 @@ from sim_brian.circuit import RawRun
 from sim_brian.cuba import CubaModel
 from sim_brian.engine import EngineOptions, run_model
 from sim_brian.ping import PingModel
+from sim_brian.room import Room
 
 
 def make_model(
-    spec: NetworkSpec, weights: Weights, stimulus: Stimulus, *, seed: int, record_traces: bool
+    spec: NetworkSpec,
+    weights: Weights,
+    stimulus: Stimulus,
+    *,
+    seed: int,
+    record_traces: bool,
+    room: Room | None = None,
 ) -> PingModel | CubaModel:
     """Return the engine's model of a network with its input.
+
+    With a `room`, its program is that of all models in the room (see :class:`sim_brian.room.Room`).
 
     Raises
     ------
@@ -34,7 +43,7 @@ def make_model(
     stimulus.check_fits(spec.n_in, spec.hidden_sizes[0])
     if isinstance(spec, CubaSpec):
         return CubaModel(
-            spec=spec, matrices=matrices, stimulus=stimulus, record_traces=record_traces
+            spec=spec, matrices=matrices, stimulus=stimulus, record_traces=record_traces, room=room
         )
     return PingModel(
         spec=spec,
@@ -42,6 +51,7 @@ def make_model(
         stimulus=stimulus,
         v_start_mv=initial_voltages(spec, n_trials=stimulus.n_trials, seed=seed),
         record_traces=record_traces,
+        room=room,
     )
 
 
