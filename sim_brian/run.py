@@ -29,17 +29,19 @@ def make_model(
     seed: int,
     record_traces: bool,
     room: Room | None = None,
+    matrices: Weights | None = None,
 ) -> PingModel | CubaModel:
     """Return the engine's model of a network with its input.
 
-    With a `room`, its program is that of all models in the room (see :class:`sim_brian.room.Room`).
+    With a `room`, its program is that of all models in the room (see :class:`sim_brian.room.Room`);
+    `matrices` are the effective ones where they are known already.
 
     Raises
     ------
     ValueError
         If the stimulus does not fit the network.
     """
-    matrices = effective(weights, spec, stimulus.dt_ms)
+    matrices = effective(weights, spec, stimulus.dt_ms) if matrices is None else matrices
     stimulus.check_fits(spec.n_in, spec.hidden_sizes[0])
     if isinstance(spec, CubaSpec):
         return CubaModel(

@@ -13,9 +13,9 @@ import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol
 
-from bridge.network.spec import NetworkSpec
+from bridge.network.spec import CubaSpec, NetworkSpec
 from bridge.network.stimulus import Stimulus
-from bridge.network.weights import Weights
+from bridge.network.weights import Weights, effective
 from bridge.recording import Recording
 from bridge.runs.parallel import count_cores, parallel_map
 from bridge.runs.store import Result, ResultStore
@@ -155,12 +155,13 @@ class ScanTask:
         self._engine = engine
         self._executable = executable
         self._program: Program | None = None
+        self._matrices: tuple[Weights, bool, Weights] | None = None
 
     def __call__(self, values: Values) -> Result:
         """Return what is kept of the run at these values."""
         try:
             parts = self._vary(values)
-            model = _model(parts, self._room)
+            model = self._model(parts)
             raw = self._run(parts, model)
             recording = record(parts.spec, model.matrices, parts.stimulus, raw, seed=parts.seed)
             return self._measure(parts, recording)
@@ -176,6 +177,16 @@ class ScanTask:
             self._program.close()
             self._program = None
 
+    def _model(self, parts: Parts) -> PingModel | CubaModel:
+        """Return the model of a run; matrices that stayed are not worked out again."""
+        spec, dt_ms = parts.spec, parts.stimulus.dt_ms
+        fixed = isinstance(spec, CubaSpec) or spec.synapses.order == "decay-add"
+        held = self._matrices
+        if held is None or not fixed or held[0] is not parts.weights or held[1] != spec.dales_law:
+            held = (parts.weights, spec.dales_law, effective(parts.weights, spec, dt_ms))
+            self._matrices = held
+        return _model(parts, self._room, held[2])
+
     def _run(self, parts: Parts, model: PingModel | CubaModel) -> RawRun:
         n_steps = parts.stimulus.n_steps
         if not self._room.holds(model):
@@ -189,10 +200,13 @@ class ScanTask:
         return self._program.run(model.values(), n_steps=n_steps)
 
 
-def _model(parts: Parts, room: Room | None = None) -> PingModel | CubaModel:
+def _model(
+    parts: Parts, room: Room | None = None, matrices: Weights | None = None
+) -> PingModel | CubaModel:
     return make_model(
-        parts.spec, parts.weights, parts.stimulus, seed=parts.seed, record_traces=False, room=room
-    )
+        parts.spec, parts.weights, parts.stimulus, seed=parts.seed, record_traces=False, room=room,
+        matrices=matrices,
+    )  # fmt: skip
 
 
 def _nothing_to_do() -> Callable[..., Result]:

@@ -8,6 +8,7 @@ being written.
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -50,10 +51,35 @@ def generate(model: Model, target: str, project: Path) -> Generated:
         namespace={},
     )
     device.build(directory=str(project), compile=False, run=False, with_output=False)
+    spikes, traces, finals = _result_files(device, circuit)
     if target == "cpp":
         build_cache.add_precompiled_header(project)
-    spikes, traces, finals = _result_files(device, circuit)
+        wanted = [file for pair in spikes.values() for file in pair]
+        wanted += [file for file, _ in traces.values()] + list(finals.values())
+        write_only(project / "objects.cpp", {file.name for file in wanted})
     return Generated(_value_dtypes(network, circuit), spikes, traces, finals)
+
+
+def write_only(source: Path, names: set[str]) -> None:
+    """Take out of a generated program what writes results that nobody reads.
+
+    Brian2 writes every array when a run ends, connectivity and weights included: more work than a
+    short run itself (measured, benchmarks/scan.py). Where the text is not as expected, nothing is
+    taken out.
+    """
+    text = source.read_text()
+    begin = text.find("void _write_arrays()")
+    end = text.find("// Write last run info to disk", begin)
+    if begin < 0 or end < 0:
+        return
+    head, *blocks = re.split(r"(?m)^(?=[ \t]*ofstream outfile_)", text[begin:end])
+    file = re.compile(r'\.open\(results_dir \+ "([^"]+)"')
+    found = [file.findall(block) for block in blocks]
+    held = {name for names_of in found for name in names_of}
+    if any(len(names_of) != 1 for names_of in found) or not names <= held:
+        return
+    kept = [block for block, (name,) in zip(blocks, found, strict=True) if name in names]
+    source.write_text(text[:begin] + head + "".join(kept) + text[end:])
 
 
 class StandaloneProgram:
