@@ -27,6 +27,10 @@ Task = Callable[..., Result]
 """Called with an item, and with its seed where seeds are asked for."""
 
 
+CONNECT_S = 10.0
+"""How long (s) a Dask scheduler may take to answer."""
+
+
 def count_cores() -> int:
     """Return the cores that this process may use."""
     try:
@@ -217,7 +221,7 @@ class _Dask:
                 "--scheduler needs dask.distributed (pip install 'pingbridge[cluster]')"
             ) from None
         try:
-            self._client = Client(address, timeout=10, set_as_default=False)
+            self._client = Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(f"--scheduler {address}: no Dask scheduler there ({reason})") from None
