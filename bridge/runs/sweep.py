@@ -210,7 +210,14 @@ class _Axis:
             )
 
     def _classes(self, job: Job) -> list[float]:
-        n_classes = datasets.dataset_info(job.resolved[InputOptions].dataset).n_classes
+        name = job.resolved[InputOptions].dataset
+        n_classes = datasets.dataset_info(name).n_classes
+        for value in (self.low, self.high):
+            if value is not None and value >= n_classes:
+                raise ValueError(
+                    f"--scan-var digit: the value {value:g} is no class of {name}; use 0 to "
+                    f"{n_classes - 1}"
+                )
         low = 0 if self.low is None else int(self.low)
         high = n_classes - 1 if self.high is None else int(self.high)
         self._check_order(low, high)

@@ -94,8 +94,10 @@ def test_every_dt_bins_the_same_events():
     sweep = make(scan_var="dt", scan_values=[0.1, 1.0], input="synthetic-conductance",
                  without=("dataset", "input_rate", "w_in", "w_in_sparsity"))  # fmt: skip
     fine, coarse = (vary(sweep.job, point).stimulus.g_ext_us[0] for point in sweep.points)
-    ratio = coarse / fine[::10]
-    assert np.ptp(ratio[fine[::10] > 0]) < 1e-12  # the calibration factor, the same everywhere
+    alive = coarse > 0
+    ratio = coarse[alive] / fine[::10][alive]
+    assert np.ptp(ratio) < 1e-12  # the calibration factor, the same everywhere
+    assert alive.mean() > 0.3
 
 
 def test_loaded_weights_are_scaled(tmp_path):
@@ -127,14 +129,13 @@ def test_loaded_weights_are_scaled(tmp_path):
 # ------------------------------------------------------------------------------ any workers
 
 
-def test_workers_change_nothing(cluster):
+def test_workers_change_nothing():
     sweep = make(scan_var="ei_strength", scan_values=[0.0, 1.5], scan_var2="dt",
                  scan_values2=[0.5, 1.0])  # fmt: skip
     here = run(sweep)
     assert len({row["spikes_sha256"] for row in here}) == 4
-    for settings in ({"jobs": 2}, {"scheduler": cluster}):
-        # repr: NaN is not equal to itself, and every digit counts
-        assert repr(run(sweep, **settings)) == repr(here), settings
+    # repr: NaN is not equal to itself, and every digit counts. (A cluster: tests/cli.)
+    assert repr(run(sweep, jobs=2)) == repr(here)
 
 
 @pytest.mark.compiler
