@@ -196,8 +196,11 @@ class _Processes:
         self._payload = Path(name)
         self._token = hashlib.sha256(payload).hexdigest()
         # One thread for the linear algebra of each process: together they have the cores.
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        self._executor = ProcessPoolExecutor(max_workers=jobs, env=threads)
+        environment = dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+        )
+        environment["PYTHONWARNINGS"] = "ignore"  # the caller has heard them already
+        self._executor = ProcessPoolExecutor(max_workers=jobs, env=environment)
 
     def start(self, arguments: tuple[Any, ...]) -> Any:
         return self._executor.submit(_run_from_file, self._token, self._payload, arguments)
