@@ -20,9 +20,10 @@ def flags_page() -> str:
     """Return the page of all flags, group by group."""
     parts = [
         "# Flags",
-        "Flags of `sim` and `image`; `video` and `scan` have them too, and those at the end. Written by `python docs/generate.py` from the option groups "
-        "of `bridge/runs/groups.py`. In a recipe (`--config`) and in `config.json` a key is the "
-        "flag without its dashes; `-` and `_` are the same there.",
+        "Flags of `sim` and `image`; `video` and `scan` have them too, and those at the end. "
+        "Written by `python docs/generate.py` from the option groups of `bridge/runs/groups*.py`. "
+        "In a recipe (`--config`) and in `config.json` a key is the flag without its dashes; `-` "
+        "and `_` are the same there.",
     ]
     commands = {
         SweepOptions: "`video`, `scan`", SecondSweepOptions: "`scan`", FilmOptions: "`video`",
