@@ -141,6 +141,16 @@ def out_dir(options: RunOptions) -> Path:
     return options.from_dir / "infer" if options.from_dir is not None else DEFAULT_OUT_DIR
 
 
+def refuse_recording(mode: str, given: dict[str, Any]) -> None:
+    """Refuse the options that keep one recording where many runs are made."""
+    for key in ("save_recording", "record_traces"):
+        if given.get(key):
+            raise ValueError(
+                f"--{key.replace('_', '-')} can't apply to {mode}, which makes many runs; use it "
+                "with sim at one value"
+            )
+
+
 def headline(job: Job) -> str:
     """Return one line that says which network runs on which input."""
     cells = ", ".join(f"{name} {n}" for name, n in job.spec.populations.items())

@@ -18,19 +18,22 @@ from typing import Any, NamedTuple
 import argh
 
 from bridge.runs.groups import PING_GROUPS
+from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
 from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
 from cli import common
 from cli.forward import image, sim
 from cli.infer import infer
+from cli.scan import scan
 from cli.train import train
+from cli.video import video
 
 log = logging.getLogger("pingbridge")
 
 _DESCRIPTION = (
-    "Gamma rhythms in spiking networks: simulate a PING network in Brian2 and look at it through "
-    "an oscilloscope."
+    "Gamma rhythms in spiking networks: simulate a PING network in Brian2, look at it through an "
+    "oscilloscope, train it in torch, sweep its parameters."
 )
 
 
@@ -58,6 +61,16 @@ COMMANDS = (
         infer,
         "Evaluate trained weights on the test set, at one time step or at many.",
         INFER_GROUPS,
+    ),
+    Command(
+        video,
+        "Sweep one parameter and save a video of the oscilloscope, one frame for each value.",
+        (*PING_GROUPS, *VIDEO_GROUPS),
+    ),
+    Command(
+        scan,
+        "Run a network over many values of one or two parameters; save a table and a figure.",
+        (*PING_GROUPS, *SCAN_GROUPS),
     ),
 )
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge.runs.groups import PING_GROUPS
+from bridge.runs.groups_scan import (
+    FilmOptions,
+    ParallelOptions,
+    SecondSweepOptions,
+    SweepOptions,
+)
 from bridge.runs.options import table
 
 FLAGS = Path(__file__).parent / "flags.md"
@@ -14,13 +20,21 @@ def flags_page() -> str:
     """Return the page of all flags, group by group."""
     parts = [
         "# Flags",
-        "Flags of `sim` and `image`, written by `python docs/generate.py` from the option groups "
-        "of `bridge/runs/groups.py`. In a recipe (`--config`) and in `config.json` a key is the "
-        "flag without its dashes; `-` and `_` are the same there.",
+        "Flags of `sim` and `image`; `video` and `scan` have them too, and those at the end. "
+        "Written by `python docs/generate.py` from the option groups of `bridge/runs/groups*.py`. "
+        "In a recipe (`--config`) and in `config.json` a key is the flag without its dashes; `-` "
+        "and `_` are the same there.",
     ]
+    commands = {
+        SweepOptions: "`video`, `scan`", SecondSweepOptions: "`scan`", FilmOptions: "`video`",
+        ParallelOptions: "`video`, `scan`",
+    }  # fmt: skip
     for group in PING_GROUPS:
         title = (group.__doc__ or "").strip().rstrip(".")
         parts += [f"## {title}", table(group).strip()]
+    for group, where in commands.items():
+        title = (group.__doc__ or "").strip().rstrip(".")
+        parts += [f"## {title} ({where})", table(group).strip()]
     return "\n\n".join(parts) + "\n"
 
 

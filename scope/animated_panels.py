@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from scope import panels_activity as activity
@@ -48,6 +49,8 @@ class Panel:
     ----------
     moving : list of Artist
         What is drawn for every frame.
+    alone : list of Text
+        Those of them over and under which nothing else moves: their pixels can be kept.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Panel:
     ) -> None:
         self.ax, self.name, self.raster = ax, name, raster
         self.moving: list[Artist] = []
+        self.alone: list[Text] = []
         self.lay_out(references)
 
     def lay_out(self, references: Sequence[OscilloscopeView]) -> None:
@@ -90,6 +94,7 @@ class Panel:
         self.ax._autotitlepos = False  # type: ignore[attr-defined]
         title.set_y(1.0)
         self.moving.append(title)
+        self.alone.append(title)
         return True
 
 
@@ -120,6 +125,7 @@ class Header(Panel):
     def lay_out(self, references: Sequence[OscilloscopeView]) -> None:
         self.draw(references[-1])
         self.moving = list(self.ax.texts)
+        self.alone = list(self.ax.texts)
         self._by_gid = {text.get_gid(): text for text in self.ax.texts}
 
     def update(self, view: OscilloscopeView) -> bool:
@@ -257,7 +263,7 @@ class PopulationRate(Panel):
 
 
 class Spectrum(Panel):
-    """The spectrum, its peak and f_gamma; both lines of its legend are always there."""
+    """The spectrum, its peak and f_gamma; both lines of its legend have fixed places."""
 
     def lay_out(self, references: Sequence[OscilloscopeView]) -> None:
         self.draw(references[-1])
@@ -271,10 +277,16 @@ class Spectrum(Panel):
                                          gid="psd_peak")  # fmt: skip
             (self._gamma,) = self.ax.plot([], [], color="#1A1A1A", linestyle=":", label="gamma",
                                           gid="f_gamma")  # fmt: skip
-            self._legend = self.ax.legend(loc="upper right")
+            self.ax.set_ylim(0.0, 1.75)  # room for a legend of two lines
+            if (legend := self.ax.get_legend()) is not None:
+                legend.remove()
+            self._texts = [
+                self._legend_line(y, line) for y, line in ((0.92, self._peak), (0.75, self._gamma))
+            ]
             activity.say(self.ax, "no modulation")
         self._silent = the(self.ax, "message")
-        self.moving = [self._power, self._peak, self._gamma, self._legend, self._silent]
+        self.moving = [self._power, self._peak, self._gamma, self._silent, *self._texts]
+        self.alone = list(self._texts)
         self.update(references[-1])
 
     def update(self, view: OscilloscopeView) -> bool:
@@ -288,7 +300,7 @@ class Spectrum(Panel):
         self._power.set_data(freqs_hz, power)
         self._power.set_marker("o" if len(freqs_hz) <= 60 else "")
         self._silent.set_visible(not power.any())
-        peak, gamma = self._legend.get_texts()
+        peak, gamma = self._texts
         if power.any() and power.max() > activity.PSD_LABEL_ABOVE:
             at_hz = float(freqs_hz[np.argmax(power)])
             self._peak.set_data([at_hz, at_hz], [0.0, 1.05])
@@ -305,6 +317,13 @@ class Spectrum(Panel):
             self._gamma.set_data([], [])
             gamma.set_text(f"f{GAMMA} -")
         return self.retitle(activity.psd_title(spectrum))
+
+    def _legend_line(self, y: float, line: Any) -> Text:
+        """Draw a sample of a line; return the text beside it."""
+        axes_units = self.ax.transAxes
+        self.ax.plot([0.38, 0.43], [y, y], color=line.get_color(), linestyle=line.get_linestyle(),
+                     transform=axes_units)  # fmt: skip
+        return self.ax.text(0.45, y, "", va="center", fontsize=13, transform=axes_units)
 
 
 class Output(Panel):
@@ -446,9 +465,9 @@ class Sweep(Panel):
             self.moving = [self.ax]
             return
         self._done, self._now = the(self.ax, "sweep_done"), the(self.ax, "sweep_now")
+        self._value = the(self.ax, "sweep_value")
         self.ax.autoscale(False)
-        self.moving = [self._done, self._now]
-        self.retitle("")
+        self.moving = [self._done, self._now, self._value]
 
     def update(self, view: OscilloscopeView) -> bool:
         sweep = view.sweep
@@ -458,7 +477,8 @@ class Sweep(Panel):
         frames = np.arange(1, sweep.index + 2)
         self._done.set_data(frames, sweep.values[: sweep.index + 1])
         self._now.set_data([sweep.index + 1], [sweep.value])
-        return self.retitle(progress.sweep_title(sweep))
+        self._value.set_text(progress.sweep_now(sweep))
+        return False
 
 
 class SweepCurves(Panel):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.text import Text
 
 from scope.animated_panels import MOVING_PANELS, Panel
 from scope.oscilloscope import SIZE_IN, Preset, make_axes
@@ -16,6 +18,8 @@ from scope.view import OscilloscopeView
 
 WIDTH_PX = 1920
 """Width of a frame; its height follows from the 16:9 figure."""
+MAX_TEXTS = 1000
+"""Rendered texts that are kept."""
 
 
 class OscilloscopeAnimation:
@@ -69,6 +73,7 @@ class OscilloscopeAnimation:
         self._references = list(references)
         self._panels: dict[str, Panel] = {}
         self._background: object = None
+        self._texts: dict[tuple[int, str], tuple[slice, slice, Pixels]] = {}
         self.n_layouts = 0
         width, height = self._figure.canvas.get_width_height()
         self.size = (int(width), int(height))
@@ -92,9 +97,29 @@ class OscilloscopeAnimation:
             self._draw_background()
         canvas.restore_region(self._background)  # type: ignore[attr-defined]
         renderer = canvas.get_renderer()  # type: ignore[attr-defined]
-        for artist in self._moving():
-            artist.draw(renderer)
-        return np.array(canvas.buffer_rgba())  # type: ignore[attr-defined]
+        buffer = np.asarray(canvas.buffer_rgba())  # type: ignore[attr-defined]
+        for panel in self._panels.values():
+            for artist in panel.moving:
+                if isinstance(artist, Text) and artist in panel.alone:
+                    self._draw_text(artist, renderer, buffer)
+                else:
+                    artist.draw(renderer)
+        return buffer.copy()
+
+    def _draw_text(self, text: Text, renderer: Any, buffer: Pixels) -> None:
+        """Draw a text that stands alone; the pixels of one that was here before are pasted."""
+        key = (id(text), text.get_text())
+        if key not in self._texts:
+            text.draw(renderer)
+            box, height = text.get_window_extent(renderer), self.size[1]
+            rows = slice(max(int(height - box.y1) - 6, 0), max(int(height - box.y0) + 6, 0))
+            columns = slice(max(int(box.x0) - 6, 0), max(int(box.x1) + 6, 0))
+            if len(self._texts) >= MAX_TEXTS:
+                self._texts.clear()
+            self._texts[key] = (rows, columns, buffer[rows, columns].copy())
+            return
+        rows, columns, pixels = self._texts[key]
+        buffer[rows, columns] = pixels
 
     def _draw_background(self) -> None:
         """Draw everything but the moving artists, and keep it."""
@@ -106,6 +131,7 @@ class OscilloscopeAnimation:
         for artist in hidden:
             artist.set_visible(True)
         self._background = canvas.copy_from_bbox(self._figure.bbox)  # type: ignore[attr-defined]
+        self._texts.clear()
         self.n_layouts += 1
 
     def _moving(self) -> list[Artist]:

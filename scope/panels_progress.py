@@ -45,6 +45,8 @@ def plot_sweep(ax: Axes, sweep: SweepState) -> Axes:
         ax,
         title=sweep_title(sweep), xlabel="Frame", ylabel=sweep.unit or "Value", title_colour=GREY,
     )  # fmt: skip
+    ax.text(1.0, 1.0, sweep_now(sweep), transform=ax.transAxes, ha="right", va="bottom",
+            color=EXC, fontweight="bold", gid="sweep_value")  # fmt: skip
     done = slice(0, sweep.index + 1)
     ax.plot(frames, values, color=GREY, alpha=0.3, gid="sweep_all")
     ax.plot(frames[done], values[done], color=GREY, linewidth=3.0, gid="sweep_done")
@@ -58,7 +60,12 @@ def plot_sweep(ax: Axes, sweep: SweepState) -> Axes:
 def sweep_title(sweep: SweepState) -> str:
     """Return the title of the sweep: its range, and where it stands."""
     first, last = sweep.values[0], sweep.values[-1]
-    return f"Sweep {sweep.variable} {first:g} → {last:g}   now {sweep.value:.4g}"
+    return f"Sweep {sweep.variable} {first:g} → {last:g}"
+
+
+def sweep_now(sweep: SweepState) -> str:
+    """Return the current value in words."""
+    return f"now {sweep.value:.4g}"
 
 
 def marker_size(n_points: int) -> float:

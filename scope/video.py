@@ -19,7 +19,7 @@ from bridge.atomic import atomic_path
 
 Pixels = NDArray[np.uint8]
 
-_QUALITY = ("-preset", "veryfast", "-crf", "20")
+_QUALITY = ("-preset", "superfast", "-crf", "20")
 _THREADS = "2"
 """Fixed: the bytes of a film depend on how many threads encode it."""
 

@@ -15,6 +15,7 @@ from bridge.network.spec import NetworkSpec
 from bridge.network.stimulus import Stimulus
 from sim_brian import parts
 from sim_brian.circuit import Circuit, Workload
+from sim_brian.room import Room
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +34,8 @@ class EIModel(abc.ABC):
     stimulus : Stimulus
     record_traces : bool
         Record `traced` of every cell and step.
+    room : Room, optional
+        Space that a program has for several runs; see :class:`sim_brian.room.Room`.
     """
 
     traced: ClassVar[tuple[str, ...]]
@@ -44,12 +47,25 @@ class EIModel(abc.ABC):
     matrices: Mapping[str, NDArray[np.float64]]
     stimulus: Stimulus
     record_traces: bool = False
+    room: Room | None = None
 
     @functools.cached_property
     def connections(self) -> dict[str, parts.SparseMatrix]:
         """Connectivity of each matrix that has synapses; the readout is none of them."""
+        if self.room is not None:
+            return self.room.connections
         return {
-            name: parts.sparse_matrix(matrix != 0, self.stimulus.n_trials)
+            name: parts.sparse_matrix(mask, self.stimulus.n_trials)
+            for name, mask in self.masks.items()
+        }
+
+    @functools.cached_property
+    def masks(self) -> Mapping[str, NDArray[np.bool_]]:
+        """Which entries of each matrix are synapses, for those that have any."""
+        if self.room is not None:
+            return self.room.masks
+        return {
+            name: matrix != 0
             for name, matrix in self.matrices.items()
             if name not in ("W_out", "b_out") and np.any(matrix)
         }
@@ -59,10 +75,22 @@ class EIModel(abc.ABC):
         """Playback tables; one more for each further spike of a channel in one step."""
         if "W_in" not in self.connections:
             return []
+        lists = parts.split_repeats(self.stimulus.events)
+        length = 0
+        if self.room is not None:
+            lists += [self.stimulus.events[:0]] * (self.room.n_inputs - len(lists))
+            length = self.room.n_events
         return [
-            parts.event_table(rows, n_trials=self.stimulus.n_trials, n_in=self.stimulus.n_in)
-            for rows in parts.split_repeats(self.stimulus.events)
+            parts.event_table(
+                rows, n_trials=self.stimulus.n_trials, n_in=self.stimulus.n_in, at_least=length
+            )
+            for rows in lists
         ]
+
+    @property
+    def n_external(self) -> int:
+        """Length of the table of an external conductance; 0 for none."""
+        return 0
 
     @property
     def workload(self) -> Workload:
@@ -138,7 +166,7 @@ class EIModel(abc.ABC):
         """Return all run-time values: constants of this dt, weights, input, start."""
         given = self._constants()
         for name, connection in self.connections.items():
-            w = connection.values(self.matrices[name], self.matrices[name] != 0)
+            w = connection.values(self.matrices[name], self.masks[name])
             if name == "W_in":
                 given |= {f"w_in{k}.w": w for k in range(len(self.inputs))}
             else:

@@ -28,6 +28,7 @@ from bridge.cache import cache_root
 from sim_brian import cost, toolchain
 from sim_brian.brian import load_brian2
 from sim_brian.circuit import Model, RawRun
+from sim_brian.executable import Executable
 
 log = logging.getLogger("pingbridge")
 
@@ -89,13 +90,15 @@ class Program:
             known = cost.is_compiled(target, model.structure(), fast_math=options.fast_math)
             self._inner = RuntimeProgram(model, target, compiled=not known)
 
-    def run(self, values: Mapping[str, Any] | None = None) -> RawRun:
+    def run(self, values: Mapping[str, Any] | None = None, *, n_steps: int | None = None) -> RawRun:
         """Run once.
 
         Parameters
         ----------
         values : mapping, optional
             ``group.variable`` to value; what is absent is taken from the model's own values.
+        n_steps : int, optional
+            Steps of this run; default those of the model.
 
         Raises
         ------
@@ -103,13 +106,22 @@ class Program:
             If a compiled program fails.
         """
         full = dict(self._model.values()) | dict(values or {})
+        n_steps = self._model.workload.n_steps if n_steps is None else n_steps
+        progress = self._options.progress
         if self.target in ("cpp", "cuda"):
-            return self._inner.run(full, progress=self._options.progress)
+            return self._inner.run(full, n_steps=n_steps, progress=progress)
         with _device(self.target, fast_math=self._options.fast_math):
-            raw: RawRun = self._inner.run(full, progress=self._options.progress)
+            raw: RawRun = self._inner.run(full, n_steps=n_steps, progress=progress)
         if self.target == "cython":
             self._remember("")
         return raw
+
+    def executable(self) -> Executable | None:
+        """Return what other processes of this machine need to run it; None without a program.
+
+        It holds as long as this object is open.
+        """
+        return self._inner.executable if self.target in ("cpp", "cuda") else None
 
     def _remember(self, key: str) -> None:
         cost.remember(

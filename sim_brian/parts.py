@@ -46,7 +46,7 @@ class EventTable:
         return self.steps[self.cursor].astype(np.int32)
 
 
-def event_table(rows: EventRows, *, n_trials: int, n_in: int) -> EventTable:
+def event_table(rows: EventRows, *, n_trials: int, n_in: int, at_least: int = 0) -> EventTable:
     """Return the playback table of sorted rows (step, trial, channel).
 
     Its length is a power of two: unused entries cost nothing while a network runs, and input of
@@ -56,12 +56,15 @@ def event_table(rows: EventRows, *, n_trials: int, n_in: int) -> EventTable:
     ----------
     rows : int32, shape (n_events, 3)
         Without repeated rows (see :func:`split_repeats`).
+    n_trials, n_in : int
+    at_least : int
+        Shortest length of the table.
     """
     n_cells = n_trials * n_in
     cell = rows[:, 1].astype(np.int64) * n_in + rows[:, 2]
     counts = np.bincount(cell, minlength=n_cells)
     begin = np.concatenate([[0], np.cumsum(counts + 1)[:-1]])
-    length = 1 << max(12, (len(rows) + n_cells - 1).bit_length())
+    length = max(1 << max(12, (len(rows) + n_cells - 1).bit_length()), at_least)
     steps = np.full(length, float(NEVER))
     order = np.argsort(cell, kind="stable")
     rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)

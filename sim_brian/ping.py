@@ -48,7 +48,13 @@ class PingModel(EIModel):
         if g is None:
             return None
         flat = g.transpose(1, 0, 2).ravel()
-        return np.concatenate([flat, np.zeros(parts.bucket(len(flat)) - len(flat))])
+        length = max(parts.bucket(len(flat)), self.room.n_external if self.room else 0)
+        return np.concatenate([flat, np.zeros(length - len(flat))])
+
+    @property
+    def n_external(self) -> int:
+        """Length of the table of an external conductance; 0 for none."""
+        return 0 if self.external is None else len(self.external)
 
     def structure(self) -> str:
         """Return what shapes the generated code: sizes, padded lengths, options."""

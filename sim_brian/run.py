@@ -18,23 +18,34 @@ from sim_brian.circuit import RawRun
 from sim_brian.cuba import CubaModel
 from sim_brian.engine import EngineOptions, run_model
 from sim_brian.ping import PingModel
+from sim_brian.room import Room
 
 
 def make_model(
-    spec: NetworkSpec, weights: Weights, stimulus: Stimulus, *, seed: int, record_traces: bool
+    spec: NetworkSpec,
+    weights: Weights,
+    stimulus: Stimulus,
+    *,
+    seed: int,
+    record_traces: bool,
+    room: Room | None = None,
+    matrices: Weights | None = None,
 ) -> PingModel | CubaModel:
     """Return the engine's model of a network with its input.
+
+    With a `room`, its program is that of all models in the room (see :class:`sim_brian.room.Room`);
+    `matrices` are the effective ones where they are known already.
 
     Raises
     ------
     ValueError
         If the stimulus does not fit the network.
     """
-    matrices = effective(weights, spec, stimulus.dt_ms)
+    matrices = effective(weights, spec, stimulus.dt_ms) if matrices is None else matrices
     stimulus.check_fits(spec.n_in, spec.hidden_sizes[0])
     if isinstance(spec, CubaSpec):
         return CubaModel(
-            spec=spec, matrices=matrices, stimulus=stimulus, record_traces=record_traces
+            spec=spec, matrices=matrices, stimulus=stimulus, record_traces=record_traces, room=room
         )
     return PingModel(
         spec=spec,
@@ -42,6 +53,7 @@ def make_model(
         stimulus=stimulus,
         v_start_mv=initial_voltages(spec, n_trials=stimulus.n_trials, seed=seed),
         record_traces=record_traces,
+        room=room,
     )
 
 

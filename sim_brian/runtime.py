@@ -20,7 +20,11 @@ class RuntimeProgram:
         self._compiled = compiled
 
     def run(
-        self, values: Mapping[str, Any], *, progress: Callable[[float], None] | None = None
+        self,
+        values: Mapping[str, Any],
+        *,
+        n_steps: int,
+        progress: Callable[[float], None] | None = None,
     ) -> RawRun:
         """Run once with these values; see :class:`sim_brian.circuit.Model`."""
         import brian2
@@ -40,13 +44,13 @@ class RuntimeProgram:
 
         prepared = time.perf_counter()
         network.run(
-            self._model.workload.n_steps * brian2.second,
+            n_steps * brian2.second,
             report=report,
             report_period=0.5 * brian2.second,
             namespace={},
         )
         finished = time.perf_counter()
-        if round(float(network.t_)) != self._model.workload.n_steps:
+        if round(float(network.t_)) != n_steps:
             raise RuntimeError(f"the run ended early, after {float(network.t_):g} steps")
         return RawRun(
             spikes={

@@ -8,40 +8,18 @@ being written.
 
 from __future__ import annotations
 
-import os
-import subprocess
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim_brian import build_cache
 from sim_brian.circuit import Circuit, Model, RawRun
-
-_PROGRESS = "pingbridge-progress"
-
-
-@dataclass(frozen=True)
-class _ArrayFile:
-    """Where a result lies and how to read it."""
-
-    name: str
-    dtype: np.dtype[Any]
-
-
-@dataclass(frozen=True)
-class Generated:
-    """What a run must know of a generated project: types of its values, files of its results."""
-
-    dtypes: Mapping[str, np.dtype[Any]]
-    spikes: Mapping[str, tuple[_ArrayFile, _ArrayFile]]
-    traces: Mapping[str, tuple[_ArrayFile, int]]
-    finals: Mapping[str, _ArrayFile]
+from sim_brian.executable import PROGRESS, ArrayFile, Executable, Generated
 
 
 def generate(model: Model, target: str, project: Path) -> Generated:
@@ -69,14 +47,39 @@ def generate(model: Model, target: str, project: Path) -> Generated:
     )
     network.run(
         0 * brian2.second,
-        report=f'if (duration > 0) std::cout << "{_PROGRESS} " << completed << std::endl;',
+        report=f'if (duration > 0) std::cout << "{PROGRESS} " << completed << std::endl;',
         namespace={},
     )
     device.build(directory=str(project), compile=False, run=False, with_output=False)
+    spikes, traces, finals = _result_files(device, circuit)
     if target == "cpp":
         build_cache.add_precompiled_header(project)
-    spikes, traces, finals = _result_files(device, circuit)
+        wanted = [file for pair in spikes.values() for file in pair]
+        wanted += [file for file, _ in traces.values()] + list(finals.values())
+        write_only(project / "objects.cpp", {file.name for file in wanted})
     return Generated(_value_dtypes(network, circuit), spikes, traces, finals)
+
+
+def write_only(source: Path, names: set[str]) -> None:
+    """Take out of a generated program what writes results that nobody reads.
+
+    Brian2 writes every array when a run ends, connectivity and weights included: more work than a
+    short run itself (measured, benchmarks/scan.py). Where the text is not as expected, nothing is
+    taken out.
+    """
+    text = source.read_text()
+    begin = text.find("void _write_arrays()")
+    end = text.find("// Write last run info to disk", begin)
+    if begin < 0 or end < 0:
+        return
+    head, *blocks = re.split(r"(?m)^(?=[ \t]*ofstream outfile_)", text[begin:end])
+    file = re.compile(r'\.open\(results_dir \+ "([^"]+)"')
+    found = [file.findall(block) for block in blocks]
+    held = {name for names_of in found for name in names_of}
+    if any(len(names_of) != 1 for names_of in found) or not names <= held:
+        return
+    kept = [block for block, (name,) in zip(blocks, found, strict=True) if name in names]
+    source.write_text(text[:begin] + head + "".join(kept) + text[end:])
 
 
 class StandaloneProgram:
@@ -87,105 +90,38 @@ class StandaloneProgram:
 
     def __init__(self, model: Model, target: str, *, flags: tuple[str, ...], jobs: int) -> None:
         begin = time.perf_counter()
-        self._target = target
-        self._n_steps = model.workload.n_steps
         self._folder = tempfile.TemporaryDirectory(prefix="pingbridge-")
         self._project = Path(self._folder.name)
         try:
-            self._files = generate(model, target, self._project)
+            files = generate(model, target, self._project)
             key = build_cache.source_key(self._project, flags)
             self.key = key
-            self._program, self._compiled = build_cache.get_or_compile(
-                key, self._project, jobs=jobs
-            )
+            program, compiled = build_cache.get_or_compile(key, self._project, jobs=jobs)
         except BaseException:
             self.close()
             raise
-        self._prepare_s = time.perf_counter() - begin
+        self.executable = Executable(
+            project=self._project,
+            program=program,
+            files=files,
+            target=target,
+            compiled=compiled,
+            prepare_s=time.perf_counter() - begin,
+        )
 
     def run(
-        self, values: Mapping[str, Any], *, progress: Callable[[float], None] | None = None
+        self,
+        values: Mapping[str, Any],
+        *,
+        n_steps: int,
+        progress: Callable[[float], None] | None = None,
     ) -> RawRun:
-        """Run the compiled program once with these values.
-
-        Raises
-        ------
-        RuntimeError
-            If the program fails or complains.
-        """
-        begin = time.perf_counter()
-        with tempfile.TemporaryDirectory(dir=self._project, prefix="run-") as name:
-            folder = Path(name)
-            results = folder / "results"
-            results.mkdir()
-            command = [str(self._program), "--results_dir", f"{results}{os.sep}"]
-            full = {
-                "control.n_steps": self._n_steps,
-                "control.report": int(progress is not None),
-            } | dict(values)
-            for variable, value in full.items():
-                command.append(f"{variable}={self._argument(folder, variable, value)}")
-            self._execute(command, progress)
-            run_s = time.perf_counter() - begin
-            return RawRun(
-                spikes={
-                    population: (
-                        _read(results, index).astype(np.int64),
-                        np.rint(_read(results, t)).astype(np.int64),
-                    )
-                    for population, (index, t) in self._files.spikes.items()
-                },
-                traces={
-                    trace: _read(results, file).reshape(-1, width).astype(np.float64)
-                    for trace, (file, width) in self._files.traces.items()
-                },
-                finals={state: _read(results, file) for state, file in self._files.finals.items()},
-                target=self._target,
-                compiled=self._compiled,
-                prepare_s=self._prepare_s,
-                run_s=run_s,
-            )
+        """Run the compiled program once; see :meth:`Executable.run`."""
+        return self.executable.run(values, n_steps=n_steps, progress=progress)
 
     def close(self) -> None:
         """Remove the private folder; the compiled program stays in the cache."""
         self._folder.cleanup()
-
-    def _argument(self, folder: Path, variable: str, value: Any) -> str:
-        if variable not in self._files.dtypes:
-            raise ValueError(f"the network has no variable {variable!r} to give a value to")
-        array = np.asarray(value, dtype=self._files.dtypes[variable])
-        if array.ndim == 0:
-            return repr(array.item())
-        path = folder / variable
-        np.ascontiguousarray(array).tofile(path)
-        return str(path)
-
-    def _execute(self, command: list[str], progress: Callable[[float], None] | None) -> None:
-        with (
-            tempfile.TemporaryFile("w+") as complaints,
-            subprocess.Popen(
-                command, cwd=self._project, stdout=subprocess.PIPE, stderr=complaints, text=True
-            ) as process,
-        ):
-            assert process.stdout is not None
-            other = []
-            try:
-                for line in process.stdout:
-                    if line.startswith(_PROGRESS):
-                        if progress is not None:
-                            progress(float(line.split()[1]))
-                    else:
-                        other.append(line.strip())
-            except BaseException:
-                process.kill()
-                raise
-            process.wait()
-            complaints.seek(0)
-            said = " | ".join(filter(None, [*other, complaints.read().strip()]))[-2000:]
-        if process.returncode or said:
-            raise RuntimeError(
-                f"the compiled network ended with status {process.returncode}: {said or 'silent'}"
-            )
 
 
 def _value_dtypes(network: Any, circuit: Circuit) -> dict[str, np.dtype[Any]]:
@@ -202,8 +138,8 @@ def _value_dtypes(network: Any, circuit: Circuit) -> dict[str, np.dtype[Any]]:
 
 
 def _result_files(device: Any, circuit: Circuit) -> tuple[dict, dict, dict]:
-    def file(variable: Any) -> _ArrayFile:
-        return _ArrayFile(device.get_array_filename(variable), np.dtype(variable.dtype))
+    def file(variable: Any) -> ArrayFile:
+        return ArrayFile(device.get_array_filename(variable), np.dtype(variable.dtype))
 
     spikes = {
         name: (file(m.variables["i"]), file(m.variables["t"])) for name, m in circuit.spikes.items()
@@ -216,11 +152,3 @@ def _result_files(device: Any, circuit: Circuit) -> tuple[dict, dict, dict]:
         name: file(group.variables[variable]) for name, (group, variable) in circuit.finals.items()
     }
     return spikes, traces, finals
-
-
-def _read(results: Path, file: _ArrayFile) -> NDArray[Any]:
-    path = results / file.name
-    # Brian2 writes no file for a dynamic array that stayed empty.
-    if not path.exists() or not path.stat().st_size:
-        return np.empty(0, dtype=file.dtype)
-    return np.fromfile(path, dtype=file.dtype)

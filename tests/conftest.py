@@ -23,3 +23,13 @@ def reference() -> Path:
     folder = Path(named)
     assert folder.is_dir(), f"PINGBRIDGE_REFERENCE = {named} is not a folder"
     return folder
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """Return the address of a Dask scheduler with two worker processes on this machine."""
+    pytest.importorskip("distributed")
+    from cluster import local_cluster
+
+    with local_cluster(tmp_path_factory.mktemp("dask")) as address:
+        yield address

@@ -149,13 +149,14 @@ def window_events(
     check_rate(rate_hz)
     check_seed(seed)
     edges = np.minimum([0.0, STEP_ON_MS, STEP_OFF_MS, max(t_ms, STEP_OFF_MS)], t_ms)
+    rng = np.random.RandomState(0)
     channel: list[NDArray[np.int32]] = [np.empty(0, dtype=np.int32)]
     times: list[NDArray[np.float64]] = [np.empty(0)]
     for section, factor in enumerate((1.0, overdrive, 1.0)):
         start, stop = float(edges[section]), float(edges[section + 1])
         for i in np.flatnonzero(pixels) if stop > start else ():
             expected = float(pixels[i]) * rate_hz * factor * (stop - start) / 1000.0
-            drawn = _poisson_times(seed + 3 * int(i) + section, expected, start, stop)
+            drawn = _poisson_times(rng, seed + 3 * int(i) + section, expected, start, stop)
             channel.append(np.full(len(drawn), i, dtype=np.int32))
             times.append(drawn)
     return np.concatenate(channel), np.concatenate(times)
@@ -183,8 +184,10 @@ def uniform_events(n_channels: int, rate_hz: float, t_ms: float, seed: int) -> E
     """
     check_rate(rate_hz)
     check_seed(seed)
+    rng = np.random.RandomState(0)
     times = [
-        _poisson_times(seed + 3 * i, rate_hz * t_ms / 1000.0, 0.0, t_ms) for i in range(n_channels)
+        _poisson_times(rng, seed + 3 * i, rate_hz * t_ms / 1000.0, 0.0, t_ms)
+        for i in range(n_channels)
     ]
     channel = np.repeat(np.arange(n_channels, dtype=np.int32), [len(t) for t in times])
     return channel, np.concatenate([np.empty(0), *times])
@@ -230,7 +233,8 @@ def bin_events(
 
 
 def _poisson_times(
-    seed: int, expected: float, start_ms: float, stop_ms: float
+    rng: np.random.RandomState, seed: int, expected: float, start_ms: float, stop_ms: float
 ) -> NDArray[np.float64]:
-    rng = np.random.RandomState(seed % LEGACY_SEEDS)
+    # The stream of RandomState(seed); making a new one asks the system for entropy first.
+    rng.seed(seed % LEGACY_SEEDS)
     return rng.uniform(start_ms, stop_ms, rng.poisson(expected))

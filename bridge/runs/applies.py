@@ -87,6 +87,11 @@ _RULES: tuple[_Rule, ...] = (
         "can't apply together with --input-file",
     ),
     (
+        ("encoder",),
+        lambda s: s.stimulus == "synthetic-spikes" or s.dataset in ("scikit", "mnist"),
+        "applies to synthetic-spikes and to the datasets scikit and mnist only",
+    ),
+    (
         ("w_in", "w_in_sparsity"),
         lambda s: s.stimulus != "synthetic-conductance",
         "can't apply to --input synthetic-conductance, which has no input spikes",

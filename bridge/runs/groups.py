@@ -111,6 +111,12 @@ class InputOptions(Options):
         unit="uS", flag="bias", at_least=0,
         shown_default="0.0002 with synthetic-spikes, else 0",
     )  # fmt: skip
+    encoder: str | None = option(
+        None, "how rates become spikes: step by step, or as events in time, which every dt bins",
+        choices=("steps", "events"),
+        shown_default="steps; events for a dataset with --stim-overdrive or in video and scan, and "
+        "for a scan of dt",
+    )  # fmt: skip
     dataset: str = option("scikit", "dataset", choices=("scikit", "mnist", "smnist", "shd"))
     digit: int = option(0, "class of the sample", at_least=0, at_most=19)
     sample: int = option(0, "index of the sample within its class", at_least=0)

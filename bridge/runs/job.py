@@ -167,6 +167,11 @@ def make_job(
     )
 
 
+def redraw_weights(job: Job, resolved: Resolved) -> Weights:
+    """Return the weights that other options draw for the network of a job, with the same seed."""
+    return _make_weights(resolved, job.spec, None, [])
+
+
 _OVERRULES = {
     # what was asked for   makes these inherited values obsolete
     "model": ("n_inh", "ei_layers", "readout", "ei_strength", "ei_ratio", "w_in", "w_ei", "w_ie",

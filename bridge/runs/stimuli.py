@@ -139,15 +139,18 @@ def make_stimulus(resolved: Resolved, plan: StimulusPlan, spec: NetworkSpec) -> 
     elif plan.kind == "synthetic-spikes":
         if bias_us is None and not isinstance(spec, CubaSpec):
             bias_us = SYNTHETIC_BIAS_US
-        made = synthetic.synthetic_spikes(
-            spec.n_in,
-            rate_hz=given.input_rate_hz,
-            overdrive=given.stim_overdrive,
-            dt_ms=dt_ms,
-            n_steps=count_steps(network.t_ms, dt_ms),
-            n_trials=given.trials,
-            seed=seed,
-        )
+        if given.encoder == "events":
+            made = _events(np.ones(spec.n_in), given, network, seed)
+        else:
+            made = synthetic.synthetic_spikes(
+                spec.n_in,
+                rate_hz=given.input_rate_hz,
+                overdrive=given.stim_overdrive,
+                dt_ms=dt_ms,
+                n_steps=count_steps(network.t_ms, dt_ms),
+                n_trials=given.trials,
+                seed=seed,
+            )
     elif plan.kind == "synthetic-conductance":
         if isinstance(spec, CubaSpec):
             raise ValueError(
@@ -185,15 +188,12 @@ def _from_sample(
             n_steps=n_steps,
         )
     assert plan.sample.image is not None
+    if given.encoder == "events" or (given.encoder is None and given.stim_overdrive != 1.0):
+        return _events(plan.sample.image, given, network, seed)
     if given.stim_overdrive != 1.0:
-        return encoders.dataset_window(
-            plan.sample.image,
-            rate_hz=given.input_rate_hz,
-            overdrive=given.stim_overdrive,
-            dt_ms=network.dt_ms,
-            n_steps=n_steps,
-            seed=seed,
-            n_trials=given.trials,
+        raise ValueError(
+            "--encoder steps has no stimulus window for a dataset; use --encoder events, or "
+            "--stim-overdrive 1"
         )
     return encoders.dataset_rate(
         np.stack([plan.sample.image] * given.trials),
@@ -201,6 +201,20 @@ def _from_sample(
         dt_ms=network.dt_ms,
         n_steps=n_steps,
         seeds=seeds,
+    )
+
+
+def _events(
+    pixels: NDArray[np.float64], given: InputOptions, network: NetworkOptions, seed: int
+) -> Stimulus:
+    return encoders.dataset_window(
+        pixels,
+        rate_hz=given.input_rate_hz,
+        overdrive=given.stim_overdrive,
+        dt_ms=network.dt_ms,
+        n_steps=count_steps(network.t_ms, network.dt_ms),
+        seed=seed,
+        n_trials=given.trials,
     )
 
 

@@ -296,7 +296,7 @@ def test_the_sweep_shows_where_it_stands(ax):
     assert the(ax, "sweep_done").get_ydata().tolist() == [4.0, 6.0, 8.0]
     assert list(the(ax, "sweep_now").get_xydata()[0]) == [3.0, 8.0]
     title = ax.get_title(loc="center") + ax.get_title(loc="left")
-    assert title == "Sweep tau_gaba 4 → 10   now 8"
+    assert title == "Sweep tau_gaba 4 → 10"
 
 
 def test_sweep_rates_and_f0_accumulate(ax):

@@ -61,12 +61,14 @@ def test_the_same_frames_make_the_same_file(tmp_path):
 def test_an_unfinished_film_leaves_the_old_one(tmp_path):
     path = tmp_path / "film.mp4"
     path.write_bytes(b"old")
-    with (
-        pytest.raises(KeyError, match="stop"),
-        VideoWriter(path, size=(64, 48), fps=10) as video,
-    ):
-        video.add(np.zeros((48, 64, 4), dtype=np.uint8))
-        raise KeyError("stop")
+
+    def half_a_film():
+        with VideoWriter(path, size=(64, 48), fps=10) as video:
+            video.add(np.zeros((48, 64, 4), dtype=np.uint8))
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"):
+        half_a_film()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -92,9 +94,14 @@ def test_a_failing_encoder_is_told(tmp_path):
     video = VideoWriter(tmp_path / "film.mp4", size=(64, 48), fps=10)
     video._program = "false"
     frame = np.zeros((48, 64, 4), dtype=np.uint8)
-    with pytest.raises(RuntimeError, match="ffmpeg"), video:
-        for _ in range(100):
-            video.add(frame)
+
+    def film():
+        with video:
+            for _ in range(100):
+                video.add(frame)
+
+    with pytest.raises(RuntimeError, match="ffmpeg"):
+        film()
     assert not list(tmp_path.iterdir())
 
 

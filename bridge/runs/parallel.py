@@ -1,0 +1,345 @@
+"""The parallel map: many items over processes of this machine, or over a Dask cluster.
+
+Results never depend on where or in which order items run: whoever needs chance gets a seed of its
+own for each item, spawned from one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from bridge.runs.store import Result, ResultStore
+
+Task = Callable[..., Result]
+"""Called with an item, and with its seed where seeds are asked for."""
+
+
+CONNECT_S = 10.0
+"""How long (s) a Dask scheduler may take to answer."""
+
+
+def count_cores() -> int:
+    """Return the cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def item_seeds(seed: int, n_items: int) -> list[np.random.SeedSequence]:
+    """Return one seed for each item, spawned from one: the k-th is the same in any company."""
+    return [np.random.SeedSequence(seed, spawn_key=(k,)) for k in range(n_items)]
+
+
+def parallel_map(
+    make_task: Callable[[], Task],
+    items: Sequence[Any],
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    apart: bool = False,
+    seed: int | None = None,
+    order: Sequence[int] | None = None,
+    store: ResultStore | None = None,
+    label: str | None = None,
+) -> Iterator[tuple[int, Result]]:
+    """Yield (index, result) for every item, each as soon as it and those before it are there.
+
+    At most a few results wait at a time: a slow reader holds the workers back, and memory does not
+    grow with the number of items.
+
+    Parameters
+    ----------
+    make_task : callable
+        Called once in each process, with nothing; returns the function that is then called for
+        every item. What it holds (a compiled program, say) is made once for all items of the
+        process. Must be picklable: a function of a module, or `functools.partial` of one.
+    items : sequence
+        Picklable.
+    jobs : int, optional
+        Processes; None means one for each core. With 1 everything runs in this process.
+    scheduler : str, optional
+        Address of a Dask scheduler (``tcp://127.0.0.1:8786``), whose workers then do the work.
+        They need this program and its compiled-program cache is theirs.
+    apart : bool
+        Use a process of its own for one job too: the caller has work to do meanwhile.
+    seed : int, optional
+        If given, the function is called with an item and a `numpy.random.SeedSequence` that
+        depends on `seed` and the item's index alone.
+    order : sequence of int, optional
+        Indices in the order in which they are started and yielded; default as they stand.
+    store : ResultStore, optional
+        Finished items are written to it, and those that it holds are not computed again.
+    label : str, optional
+        Shows a progress bar of that name on a terminal.
+
+    Raises
+    ------
+    ValueError
+        For a number of jobs below 1, or a scheduler that cannot be reached or used.
+    """
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"--jobs = {jobs} must be at least 1")
+    indices = list(range(len(items)) if order is None else order)
+    if sorted(indices) != list(range(len(items))):
+        raise ValueError("order must name every item once")
+    seeds = None if seed is None else item_seeds(seed, len(items))
+    held = set(store.done()) if store is not None else set()
+
+    def arguments(index: int) -> tuple[Any, ...]:
+        return (items[index],) if seeds is None else (items[index], seeds[index])
+
+    jobs = count_cores() if jobs is None else jobs
+    jobs = min(jobs, max(len(indices) - len(held), 1))
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(_open_pool(make_task, jobs, scheduler, apart=apart))
+        bar = stack.enter_context(_progress(label, len(indices)))
+        waiting = iter(indices)
+        started: deque[tuple[int, Any]] = deque()  # (index, future, or a result that was held)
+
+        def start_next() -> None:
+            for index in waiting:
+                stored = store.get(index) if store is not None and index in held else None
+                started.append((index, stored or pool.start(arguments(index))))
+                return
+
+        for _ in range(2 * pool.width):
+            start_next()
+        while started:
+            index, outcome = started.popleft()
+            if isinstance(outcome, dict):
+                result: Result = outcome
+            else:
+                result = _finished(outcome, [f for _, f in started])
+                if store is not None:
+                    store.put(index, result)
+            start_next()
+            bar.update(1)
+            yield index, result
+
+
+def _finished(future: Any, others: Sequence[Any]) -> Result:
+    """Return the result of a future, or raise the first error that any of them has met."""
+    pending = {future, *(f for f in others if isinstance(f, Future))}
+    while isinstance(future, Future) and not future.done():
+        done, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for one in done:
+            if one.exception() is not None:
+                break
+        else:
+            continue
+        break
+    for one in [future, *others]:
+        if isinstance(one, Future) and one.done() and one.exception() is not None:
+            one.result()
+    found: Result = future.result()
+    return found
+
+
+class _Pool(Protocol):
+    """Something that runs a task on arguments."""
+
+    width: int
+
+    def start(self, arguments: tuple[Any, ...]) -> Any:
+        """Return a future."""
+        ...
+
+
+class _Here:
+    """The calling process; nothing runs before its result is asked for."""
+
+    width = 1
+
+    def __init__(self, make_task: Callable[[], Task]) -> None:
+        self._task = make_task()
+
+    def start(self, arguments: tuple[Any, ...]) -> Any:
+        return _Later(self._task, arguments)
+
+    def close(self) -> None:
+        _close(self._task)
+
+
+class _Later:
+    def __init__(self, task: Task, arguments: tuple[Any, ...]) -> None:
+        self._task, self._arguments = task, arguments
+
+    def result(self) -> Result:
+        return self._task(*self._arguments)
+
+
+class _Processes:
+    """Processes of this machine, through joblib's executor."""
+
+    def __init__(self, make_task: Callable[[], Task], jobs: int) -> None:
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        self.width = jobs
+        payload = _pickled(make_task)
+        handle, name = tempfile.mkstemp(prefix="pingbridge-task-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(payload)
+        self._payload = Path(name)
+        self._token = hashlib.sha256(payload).hexdigest()
+        # One thread for the linear algebra of each process: together they have the cores.
+        environment = dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+        )
+        environment["PYTHONWARNINGS"] = "ignore"  # the caller has heard them already
+        self._executor = ProcessPoolExecutor(max_workers=jobs, env=environment)
+
+    def start(self, arguments: tuple[Any, ...]) -> Any:
+        return self._executor.submit(_run_from_file, self._token, self._payload, arguments)
+
+    def close(self, failed: bool) -> None:
+        if not failed:
+            for _ in range(4 * self.width):  # each process takes one, as far as chance wills
+                self._executor.submit(_forget)
+        self._executor.shutdown(wait=True, kill_workers=failed)
+        self._payload.unlink(missing_ok=True)
+
+
+class _Dask:
+    """Workers of a Dask cluster."""
+
+    def __init__(self, make_task: Callable[[], Task], address: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ValueError(
+                "--scheduler needs dask.distributed (pip install 'pingbridge[cluster]')"
+            ) from None
+        try:
+            self._client = Client(address, timeout=CONNECT_S, set_as_default=False)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"--scheduler {address}: no Dask scheduler there ({reason})") from None
+        threads = self._client.nthreads()
+        if not threads:
+            self._client.close()
+            raise ValueError(f"--scheduler {address}: the scheduler has no workers; start some")
+        self.width = sum(threads.values())
+        payload = _pickled(make_task)
+        self._token = hashlib.sha256(payload).hexdigest()
+        (self._payload,) = self._client.scatter([payload], broadcast=True)
+
+    def start(self, arguments: tuple[Any, ...]) -> Any:
+        return _OfDask(
+            self._client.submit(_run_from_bytes, self._token, self._payload, arguments, pure=False)
+        )
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._client.run(_forget)
+        self._client.close()
+
+
+class _OfDask:
+    def __init__(self, future: Any) -> None:
+        self._future = future
+
+    def result(self) -> Result:
+        found: Result = self._future.result()
+        return found
+
+
+@contextlib.contextmanager
+def _open_pool(
+    make_task: Callable[[], Task], jobs: int, scheduler: str | None, *, apart: bool
+) -> Iterator[_Pool]:
+    if scheduler is not None:
+        dask = _Dask(make_task, scheduler)
+        try:
+            yield dask
+        finally:
+            dask.close()
+    elif jobs == 1 and not apart:
+        here = _Here(make_task)
+        try:
+            yield here
+        finally:
+            here.close()
+    else:
+        processes = _Processes(make_task, jobs)
+        failed = True
+        try:
+            yield processes
+            failed = False
+        finally:
+            processes.close(failed)
+
+
+def _pickled(make_task: Callable[[], Task]) -> bytes:
+
+    payload: bytes = pickle.dumps(make_task)
+    return payload
+
+
+_lock = threading.Lock()
+_current: tuple[str, Task] | None = None  # of this worker process: the task of the running map
+
+
+def _run_from_file(token: str, payload: Path, arguments: tuple[Any, ...]) -> Result:
+    return _task_of(token, payload.read_bytes)(*arguments)
+
+
+def _run_from_bytes(token: str, payload: bytes, arguments: tuple[Any, ...]) -> Result:
+    return _task_of(token, lambda: payload)(*arguments)
+
+
+def _task_of(token: str, read: Callable[[], bytes]) -> Task:
+    """Return the task of a map, made on its first item in this process."""
+    global _current
+
+    with _lock:
+        if _current is None or _current[0] != token:
+            if _current is not None:
+                _close(_current[1])
+            _current = (token, pickle.loads(read())())
+        return _current[1]
+
+
+def _forget() -> None:
+    """Close the task of this worker process."""
+    global _current
+    with _lock:
+        if _current is not None:
+            _close(_current[1])
+        _current = None
+
+
+def _close(task: Task) -> None:
+    close = getattr(task, "close", None)
+    if close is not None:
+        close()
+
+
+class _Silent:
+    def update(self, n: int) -> None:
+        """Show nothing."""
+
+
+@contextlib.contextmanager
+def _progress(label: str | None, n_items: int) -> Iterator[Any]:
+    """Give a progress bar on a terminal, else something that shows nothing."""
+    if label is None or not sys.stderr.isatty():
+        yield _Silent()
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=n_items, desc=label) as bar:
+        yield bar
