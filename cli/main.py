@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 import argh
 
 from bridge.runs.groups import PING_GROUPS
+from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
 from cli import common
+from cli.crosscheck import crosscheck
 from cli.forward import image, sim
 
 log = logging.getLogger("pingbridge")
@@ -45,6 +47,11 @@ COMMANDS = (
         image,
         "Run one forward pass and save an oscilloscope picture (rasters, weights, spectrum).",
         PING_GROUPS,
+    ),
+    Command(
+        crosscheck,
+        "Run the same network in Brian2 and in torch and compare them spike for spike.",
+        CROSSCHECK_GROUPS,
     ),
 )
 

@@ -34,6 +34,8 @@ NEVER_INHERIT = frozenset(
         "backend",
         "codegen",
         "device",
+        "dtype",
+        "kernels",
         "fast_math",
         "n_jobs",
         "threads",
