@@ -279,11 +279,12 @@ def _first_differences(
 ) -> tuple[tuple[Difference, ...], tuple[int | None, ...]]:
     """Return where each trial parts, and the step of it."""
     names = list(one.n_cells)
-    parts = [np.empty((0, 5), dtype=np.int64)]
+    parts: list[NDArray[np.int64]] = [np.empty((0, 5), dtype=np.int64)]
     for k, name in enumerate(names):
         for fired, (a, b) in enumerate(((one, other), (other, one))):
             only = _only_in(a.spikes[name], b.spikes[name])
-            parts.append(np.column_stack([only, np.broadcast_to((k, fired), (len(only), 2))]))
+            where = np.broadcast_to((k, fired), (len(only), 2))
+            parts.append(np.column_stack([only, where]).astype(np.int64))
     rows = np.concatenate(parts)
     earliest = np.full(one.n_trials, one.n_steps)
     np.minimum.at(earliest, rows[:, 1], rows[:, 0])
@@ -403,7 +404,9 @@ class _Voltages:
         if isinstance(spec, CubaSpec):
             if step == 0:
                 before[:] = 0.0
-            kick = np.array([self._kick(run, trial, step, population, cell)], dtype=kind)
+            kick: NDArray[Any] = np.array(
+                [self._kick(run, trial, step, population, cell)], dtype=kind
+            )
             v = before - (dt_ms / spec.tau_mem_ms) * before + kick / spec.tau_mem_ms
             return float(v[0]) - spec.v_th
         if step == 0:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bridge.coincidence import match_spikes, steps_in
+from bridge.coincidence import match_spikes
 from bridge.crosscheck import CrossCheck
 from bridge.recording import Recording
 from scope.panels_activity import plot_raster
@@ -84,21 +84,23 @@ def _hz(value: float) -> str:
 
 
 def coincidence_in_time(
-    one: Recording, other: Recording, population: str, *, window_ms: float, bin_ms: float = BIN_MS
+    one: Recording, other: Recording, population: str, *, bin_ms: float = BIN_MS
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the middle of each time bin (ms) and the share of its spikes that have a partner.
+    """Return the middle of each time bin (ms), and the share of its spikes that both sides have.
 
     NaN in bins without spikes; all trials together.
     """
     rows = one.spikes[population], other.spikes[population]
-    hits = match_spikes(*rows, window_steps=steps_in(window_ms, one.dt_ms))
+    hits = match_spikes(*rows)
     width = bin_steps(bin_ms, one.dt_ms)
     n_bins = math.ceil(one.n_steps / width)
     bins = np.concatenate([r[:, 0] for r in rows]) // width
     total = np.bincount(bins, minlength=n_bins).astype(np.float64)
     matched = np.bincount(bins, weights=np.concatenate(hits), minlength=n_bins)
-    share = np.divide(matched, total, out=np.full(n_bins, np.nan), where=total > 0)
-    return (np.arange(n_bins) + 0.5) * width * one.dt_ms, share
+    share: NDArray[np.float64] = np.full(n_bins, np.nan)
+    np.divide(matched, total, out=share, where=total > 0)
+    middle_ms = (np.arange(n_bins, dtype=np.float64) + 0.5) * (width * one.dt_ms)
+    return middle_ms, share
 
 
 def plot_compared_raster(ax: Axes, compared: Compared, *, population: str, trial: int) -> Axes:
@@ -131,22 +133,24 @@ def plot_compared_raster(ax: Axes, compared: Compared, *, population: str, trial
 
 def plot_coincidence(ax: Axes, all_compared: Sequence[Compared]) -> Axes:
     """Draw the coincidence of the deepest E population over time for every comparison."""
-    window_ms = all_compared[0].check.window_ms
-    dress(ax, title=f"Coincident E spikes (within {window_ms:g} ms)", xlabel="Time (ms)",
-          ylabel="Share")  # fmt: skip
-    ax.set_ylim(-0.03, 1.08)
+    dress(ax, title="E spikes that coincide in the same step", xlabel="Time (ms)", ylabel="Share")
     ax.set_xlim(0.0, max(c.one.t_ms for c in all_compared))
     differing = [c for c in all_compared if not c.check.identical]
     if not differing:
         ax.axhline(1.0, color="#000000", gid="all")
+        ax.set_ylim(0.0, 1.05)
         return say(ax, "every spike of every comparison is the same")
+    lowest = 0.9
     for k, c in enumerate(differing):
-        t_ms, share = coincidence_in_time(c.one, c.other, c.one.last_exc, window_ms=window_ms)
+        t_ms, share = coincidence_in_time(c.one, c.other, c.one.last_exc)
+        lowest = min(lowest, float(np.nanmin(share, initial=1.0)))
         ax.plot(
             t_ms, share, color=OTHERS[k % len(OTHERS)],
             linestyle=LINE_STYLES[k % len(LINE_STYLES)], gid="share",
             label=f"dt {c.check.dt_ms:g} {_target(c)}" if k < 6 else None,
         )  # fmt: skip
+    # Room for the legend below the lowest line.
+    ax.set_ylim(max(lowest - 0.35 * (1.0 - lowest), -0.4), 1.0 + 0.1 * (1.0 - lowest))
     ax.legend(loc="lower left", ncols=3)
     return ax
 

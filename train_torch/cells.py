@@ -14,6 +14,9 @@ from torch import Tensor
 from bridge.network.spec import CellSpec
 from train_torch.surrogate import Surrogate, scale_grad
 
+LOST_MV = 1e6
+"""Voltages beyond it are lost: no membrane gets there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CellState:
@@ -79,7 +82,9 @@ def conductance_step(
     g = cell.g_leak_us + (ge + gi)
     v_inf = (cell.g_leak_us * cell.e_leak_mv + (ge * cell.e_exc_mv + gi * cell.e_inh_mv)) / g
     rise = (v_inf - state.v_mv) * (1.0 - torch.exp(-dt_ms / (cell.c_m_nf / g)))
-    v = (state.v_mv + scale_grad(rise, 1.0 / v_grad_dampen)).clamp(min=cell.v_floor_mv)
+    v = state.v_mv + scale_grad(rise, 1.0 / v_grad_dampen)
+    # The floor would hide a voltage of minus infinity, which negative conductances make.
+    v = torch.where(v.abs() < LOST_MV, v.clamp(min=cell.v_floor_mv), torch.nan)
     left = (state.n_ref_left - 1.0).clamp(min=0.0)
     free = left == 0
     # Outside of `free` no spike and no gradient; where() instead of a product keeps a NaN visible.
