@@ -93,11 +93,11 @@ def on_brian(resolved: Resolved, codegen: str, *, backend: str = "brian") -> Run
 
 def on_torch(resolved: Resolved) -> RunOn:
     """Return a function that runs a job in torch; float64 unless asked otherwise."""
-    from train_torch.devices import choose_device
+    from train_torch.device import choose_device
 
     options = resolved[ExecutionOptions]
     dtype = options.dtype or "float64"
-    device = choose_device(options.device, dtype=dtype)
+    device = str(choose_device(options.device, dtype=dtype))
 
     def run(job: Job, stimulus: Stimulus | None = None, *, traces: bool = False) -> Ran:
         from train_torch.simulate import simulate

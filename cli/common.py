@@ -42,13 +42,21 @@ def resolve_options(
     if from_dir is not None:
         # A run that took its weights from a file hands on the file.
         never = NEVER_INHERIT - {"weights_file", "load_weights"}
-        inherited = read_run(from_dir, groups, never_inherit=never)
+        inherited = read_run(from_dir, all_groups(groups), never_inherit=never)
         for line in inherited.notes:
             print(line, file=sys.stderr)
         for line in inherited.warnings:
             log.warning("%s", line)
     resolved = resolve(groups, given, recipe, inherited)
     return resolved, inherited
+
+
+def all_groups(own: tuple[type[Options], ...]) -> tuple[type[Options], ...]:
+    """Return the groups of every command, those of the running one last: their keys count."""
+    from cli.main import COMMANDS
+
+    every = dict.fromkeys(group for command in COMMANDS for group in command.groups)
+    return (*(group for group in every if group not in own), *own)
 
 
 def engine_options(

@@ -19,11 +19,14 @@ import argh
 
 from bridge.runs.groups import PING_GROUPS
 from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
+from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
 from cli import common
 from cli.crosscheck import crosscheck
 from cli.forward import image, sim
+from cli.infer import infer
+from cli.train import train
 
 log = logging.getLogger("pingbridge")
 
@@ -47,6 +50,16 @@ COMMANDS = (
         image,
         "Run one forward pass and save an oscilloscope picture (rasters, weights, spectrum).",
         PING_GROUPS,
+    ),
+    Command(
+        train,
+        "Train a network on a dataset by surrogate gradients, and keep everything.",
+        TRAIN_GROUPS,
+    ),
+    Command(
+        infer,
+        "Evaluate trained weights on the test set, at one time step or at many.",
+        INFER_GROUPS,
     ),
     Command(
         crosscheck,

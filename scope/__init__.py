@@ -1,5 +1,6 @@
 """What people look at: metrics of a recording, the oscilloscope figure, input diagnostics."""
 
+from scope.animation import OscilloscopeAnimation
 from scope.diagnostics import draw_diagnostics, requested_rate_hz
 from scope.files import png_bytes, save_figure
 from scope.metrics import (
@@ -18,6 +19,7 @@ from scope.oscilloscope import PRESETS, draw_oscilloscope, draw_panels, make_axe
 from scope.rhythm import Autocorrelogram, Participation, autocorrelogram, participation
 from scope.spectra import GammaPeak, Spectrum, f0_hz, f_gamma, oscilloscope_psd
 from scope.summary import Summary, summarise
+from scope.video import VideoWriter, read_video
 from scope.view import OscilloscopeView, SweepState, TrainingHistory
 from scope.windows import STIM_WINDOW_MS, after_burn_in
 
@@ -26,12 +28,14 @@ __all__ = [
     "STIM_WINDOW_MS",
     "Autocorrelogram",
     "GammaPeak",
+    "OscilloscopeAnimation",
     "OscilloscopeView",
     "Participation",
     "Spectrum",
     "Summary",
     "SweepState",
     "TrainingHistory",
+    "VideoWriter",
     "WindowRates",
     "active_fraction",
     "after_burn_in",
@@ -51,6 +55,7 @@ __all__ = [
     "rate_e",
     "rate_hz",
     "rate_i",
+    "read_video",
     "refractory_floor_hz",
     "requested_rate_hz",
     "save_figure",

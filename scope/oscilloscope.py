@@ -94,7 +94,7 @@ def make_axes(figure: Figure, preset: Preset) -> dict[str, Axes]:
         return {name: figure.add_axes(rect, label=name) for name, rect in rects.items()}
 
 
-def _rasters(
+def raster_populations(
     view: OscilloscopeView,
 ) -> tuple[tuple[str, str | None], tuple[str | None, str | None]]:
     """Return (population, title) of the E and of the I raster.
@@ -112,7 +112,7 @@ def _rasters(
 
 
 def _e_raster(ax: Axes, view: OscilloscopeView, raster: RasterStyle) -> Axes:
-    population, name = _rasters(view)[0]
+    population, name = raster_populations(view)[0]
     return activity.plot_raster(
         ax, view.recording, population=population, name=name, trial=view.trial,
         window_ms=view.window_ms, raster=raster, stim_window_ms=view.stim_window_ms,
@@ -120,7 +120,7 @@ def _e_raster(ax: Axes, view: OscilloscopeView, raster: RasterStyle) -> Axes:
 
 
 def _i_raster(ax: Axes, view: OscilloscopeView, raster: RasterStyle) -> Axes:
-    population, name = _rasters(view)[1]
+    population, name = raster_populations(view)[1]
     return activity.plot_raster(
         ax, view.recording, population=population, name=name, trial=view.trial,
         window_ms=view.window_ms, raster=raster, stim_window_ms=view.stim_window_ms,

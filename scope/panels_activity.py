@@ -128,16 +128,13 @@ def plot_spikes(
     """
     if raster == "scatter":
         points = raster_points(step_cell, dt_ms=dt_ms, n_cells=n_cells, window_ms=window_ms)
-        size = float(np.clip(25.0 * dt_ms / 0.1, 12.0, 35.0))  # Source: pinglab
-        ax.scatter(points[:, 0], points[:, 1], s=size, c=colour, marker="|", linewidths=1.2,
-                   gid=gid)  # fmt: skip
+        ax.scatter(points[:, 0], points[:, 1], s=tick_size(dt_ms), c=colour, marker="|",
+                   linewidths=1.2, gid=gid)  # fmt: skip
         n_drawn = len(points)
     elif raster == "imshow":
-        box = ax.get_window_extent()
         image = raster_image(
             step_cell, dt_ms=dt_ms, n_cells=n_cells, window_ms=window_ms,
-            # A spike is then at least 3 pixels high and 2 wide.
-            max_shape=(max(int(box.height) // 3, 1), max(int(box.width) // 2, 1)),
+            max_shape=screen_shape(ax),
         )  # fmt: skip
         ax.imshow(
             image, aspect="auto", origin="lower", interpolation="nearest", vmin=0, vmax=1,
@@ -151,6 +148,20 @@ def plot_spikes(
     ax.set_ylim(-0.5, n_cells - 0.5)
     ax.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     return ax if n_drawn else say(ax, "no spikes")
+
+
+def tick_size(dt_ms: float) -> float:
+    """Return the size (points squared) of a spike's tick.
+
+    Source: pinglab, 25 at dt 0.1 ms, limited to 12 to 35.
+    """
+    return float(np.clip(25.0 * dt_ms / 0.1, 12.0, 35.0))
+
+
+def screen_shape(ax: Axes) -> tuple[int, int]:
+    """Return the (rows, columns) of a raster image whose spikes take at least 3 x 2 pixels."""
+    box = ax.get_window_extent()
+    return max(int(box.height) // 3, 1), max(int(box.width) // 2, 1)
 
 
 def plot_raster(
@@ -228,7 +239,7 @@ def plot_drive(
         return say(ax, "no input recorded", bare=True)
     window_ms = window_ms or (0.0, stimulus.t_ms)
     if stimulus.g_ext_us is not None and not len(stimulus.events):
-        return _plot_conductance(ax, stimulus, stimulus.g_ext_us[trial], window_ms)
+        return _plot_conductance(ax, stimulus, trial, window_ms)
     stride = raster_stride(stimulus.n_in) if raster == "scatter" else 1
     drawn = f", every {ordinal(stride)} drawn" if stride > 1 else ""
     dress(
@@ -242,25 +253,48 @@ def plot_drive(
     )  # fmt: skip
 
 
-def _plot_conductance(
-    ax: Axes, stimulus: Stimulus, g_us: NDArray[np.float64], window_ms: WindowMs
-) -> Axes:
-    """Draw `g_us`, shape (step, cell), averaged over as many steps as a pixel column holds."""
-    first, stop = (steps_of(edge_ms, stimulus.dt_ms) for edge_ms in window_ms)
-    shown = g_us[first:stop]
-    low, high = float(shown.min()), float(shown.max())
+def conductance_range_us(
+    stimulus: Stimulus, trial: int, window_ms: WindowMs
+) -> tuple[float, float]:
+    """Return the lowest and highest conductance (µS per step) of a window."""
+    shown = _conductance(stimulus, trial, window_ms)
+    return float(shown.min()), float(shown.max())
+
+
+def conductance_title(low_us: float, high_us: float) -> str:
+    """Return the title of the drive's image: what is white and what is black."""
+    return f"Drive, {low_us * 1e3:.2g} (white) to {high_us * 1e3:.2g} nS"
+
+
+def conductance_image(
+    ax: Axes, stimulus: Stimulus, trial: int, window_ms: WindowMs
+) -> NDArray[np.float64]:
+    """Return the drive, shape (cell, column), averaged over the steps that a pixel column holds."""
+    shown = _conductance(stimulus, trial, window_ms)
     per_column = math.ceil(len(shown) / max(int(ax.get_window_extent().width), 1))
     edges = np.arange(0, len(shown), per_column)
     n_averaged = np.diff(np.append(edges, len(shown)))
-    image = (np.add.reduceat(shown, edges, axis=0) / n_averaged[:, None]).T
+    image: NDArray[np.float64] = np.add.reduceat(shown, edges, axis=0) / n_averaged[:, None]
+    return image.T
+
+
+def _conductance(stimulus: Stimulus, trial: int, window_ms: WindowMs) -> NDArray[np.float64]:
+    assert stimulus.g_ext_us is not None
+    first, stop = (steps_of(edge_ms, stimulus.dt_ms) for edge_ms in window_ms)
+    return stimulus.g_ext_us[trial][first:stop]
+
+
+def _plot_conductance(ax: Axes, stimulus: Stimulus, trial: int, window_ms: WindowMs) -> Axes:
+    low, high = conductance_range_us(stimulus, trial, window_ms)
+    image = conductance_image(ax, stimulus, trial, window_ms)
     dress(
-        ax, title=f"Drive, {low * 1e3:.2g} (white) to {high * 1e3:.2g} nS", xlabel="Time (ms)",
-        ylabel="Neuron index", title_colour=GREY,
+        ax, title=conductance_title(low, high), xlabel="Time (ms)", ylabel="Neuron index",
+        title_colour=GREY,
     )  # fmt: skip
     ax.imshow(
         image, aspect="auto", origin="lower", cmap="gray_r", vmin=low,
         vmax=high if high > low else low + 1.0,
-        extent=(*window_ms, -0.5, shown.shape[1] - 0.5), gid="drive_image",
+        extent=(*window_ms, -0.5, len(image) - 0.5), gid="drive_image",
     )  # fmt: skip
     ax.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     return ax
@@ -281,24 +315,44 @@ def plot_population_rate(
     """
     population = population or recording.last_exc
     window_ms = window_ms or (0.0, recording.t_ms)
-    edges_ms, rates_hz = population_rate_hz(recording, population, window_ms=window_ms, trial=trial)
-    width_ms = bin_steps(2.0, recording.dt_ms) * recording.dt_ms
-    fraction = rates_hz * width_ms / 1000.0
-    inhibitory = population.startswith("i")
-    colour = INH if inhibitory else EXC
+    edges_ms, fraction = population_share(recording, trial, window_ms, population)
+    colour = INH if population.startswith("i") else EXC
     dress(
-        ax,
-        title=f"{'I' if inhibitory else 'E'} population rate (share of cells in {width_ms:g} ms)",
-        xlabel="Time (ms)", ylabel="Share", title_colour=colour,
+        ax, title=share_title(recording, population), xlabel="Time (ms)", ylabel="Share",
+        title_colour=colour,
     )  # fmt: skip
     mark_window(ax, stim_window_ms)
     if len(fraction):
         ax.stairs(fraction, edges_ms, fill=True, color=colour, gid="population_rate")
     ax.set_xlim(*window_ms)
-    peak = float(fraction.max()) if len(fraction) else 0.0
-    ax.set_ylim(0.0, max(1, math.ceil(2.0 * peak - 1e-9)) / 2.0)
+    ax.set_ylim(0.0, share_axis_top(fraction))
     ax.yaxis.set_major_locator(MaxNLocator(nbins=5))
     return ax
+
+
+def population_share(
+    recording: Recording, trial: int | None, window_ms: WindowMs, population: str | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return bin edges (ms) and the share of cells that fire in each bin of 2 ms."""
+    population = population or recording.last_exc
+    edges_ms, rates_hz = population_rate_hz(recording, population, window_ms=window_ms, trial=trial)
+    return edges_ms, rates_hz * _bin_ms(recording) / 1000.0
+
+
+def share_title(recording: Recording, population: str | None = None) -> str:
+    """Return the title of the population rate; where dt does not divide 2 ms, bins are shorter."""
+    name = (population or recording.last_exc)[0].upper()
+    return f"{name} population rate (share of cells in {_bin_ms(recording):.3g} ms)"
+
+
+def _bin_ms(recording: Recording) -> float:
+    return bin_steps(2.0, recording.dt_ms) * recording.dt_ms
+
+
+def share_axis_top(share: NDArray[np.float64]) -> float:
+    """Return where the axis of a share ends: 0.5, or the next half."""
+    peak = float(share.max()) if len(share) else 0.0
+    return max(1, math.ceil(2.0 * peak - 1e-9)) / 2.0
 
 
 def plot_psd(
@@ -322,11 +376,7 @@ def plot_psd(
         False adds `note` (why it is no rhythm) to its label.
     note : str
     """
-    low_ms, high_ms = spectrum.window_ms
-    dress(
-        ax, title=f"E spectrum of {low_ms:g} to {high_ms:g} ms (maximum 1)",
-        xlabel="Frequency (Hz)", ylabel="Power", title_colour=EXC,
-    )  # fmt: skip
+    dress(ax, title=psd_title(spectrum), xlabel="Frequency (Hz)", ylabel="Power", title_colour=EXC)
     ax.set_xlim(*PSD_BAND_HZ)
     ax.set_ylim(0.0, 1.5)  # room for the legend
     ax.set_yticks([0.0, 0.5, 1.0])
@@ -349,6 +399,12 @@ def plot_psd(
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper right")
     return ax
+
+
+def psd_title(spectrum: Spectrum) -> str:
+    """Return the title of a spectrum: the window that it is of."""
+    low_ms, high_ms = spectrum.window_ms
+    return f"E spectrum of {low_ms:g} to {high_ms:g} ms (maximum 1)"
 
 
 def _mark_frequency(ax: Axes, f_hz: float, *, label: str, colour: str, line: str, gid: str) -> None:

@@ -42,6 +42,23 @@ def plot_header(ax: Axes, view: OscilloscopeView) -> Axes:
     hide_ticks(ax)
     ax.set_xlim(0.0, 1.0)
     ax.set_ylim(0.0, 1.0)
+    shown = header_texts(view)
+    big, small = HEADER_SIZES
+    ax.text(0.0, 0.98, shown.pop("header_what"), fontsize=big, fontweight="bold", va="top",
+            gid="header_what")  # fmt: skip
+    if "header_title" in shown:
+        ax.text(1.0, 0.98, shown.pop("header_title"), fontsize=big, fontweight="bold", va="top",
+                ha="right", gid="header_title")  # fmt: skip
+    colours = {"header_E": EXC, "header_I": INH}
+    for k, (gid, text) in enumerate(shown.items()):
+        # A place of its own for each number: nothing jumps from frame to frame.
+        ax.text(k / len(shown), 0.02, text, fontsize=small, va="bottom",
+                color=colours.get(gid, GREY), gid=gid)  # fmt: skip
+    return ax
+
+
+def header_texts(view: OscilloscopeView) -> dict[str, str]:
+    """Return the texts of the header by their gid: what runs, its headline if any, the metrics."""
     recording = view.recording
     n_exc = recording.n_cells[recording.last_exc]
     size = f"N={n_exc} E"
@@ -55,18 +72,10 @@ def plot_header(ax: Axes, view: OscilloscopeView) -> Axes:
     )
     if view.stim_overdrive not in (None, 1.0):
         what += f" {TIMES}{view.stim_overdrive:g}"
-    big, small = HEADER_SIZES
-    ax.text(0.0, 0.98, what, fontsize=big, fontweight="bold", va="top", gid="header_what")
+    shown = {"header_what": what}
     if view.title != view.model:
-        ax.text(1.0, 0.98, view.title, fontsize=big, fontweight="bold", va="top", ha="right",
-                gid="header_title")  # fmt: skip
-    fields = header_fields(view)
-    colours = {"E": EXC, "I": INH}
-    for k, (name, value) in enumerate(fields.items()):
-        # A place of its own for each number: nothing jumps from frame to frame.
-        ax.text(k / len(fields), 0.02, f"{name} {value}", fontsize=small, va="bottom",
-                color=colours.get(name, GREY), gid=f"header_{name}")  # fmt: skip
-    return ax
+        shown["header_title"] = view.title
+    return shown | {f"header_{n}": f"{n} {value}" for n, value in header_fields(view).items()}
 
 
 def plot_digit(ax: Axes, image: NDArray[np.float64] | None, *, digit: int | None = None) -> Axes:
@@ -190,18 +199,38 @@ def _plot_histogram(ax: Axes, matrix: NDArray[np.floating], *, label: str, colou
         low, high = float(edges[0]), float(edges[-1])
         if low < 0:
             ax.vlines(0.0, 0.0, 1.1 * counts.max(), color="#1A1A1A", linewidth=1.0, gid="zero")
-        ax.set_xlim(low, high)
+        set_weight_axis(ax, low, high)
         ax.set_ylim(0.0, 1.7 * counts.max())  # room for the label
-        ax.set_xticks([low, high], [_short(low), _short(high)])
-        first, last = ax.get_xticklabels()
-        first.set_horizontalalignment("left")
-        last.set_horizontalalignment("right")
     ax.text(0.0, 1.0, label, transform=ax.transAxes, va="top", color=colour, fontweight="bold",
             fontsize=small, gid="label")  # fmt: skip
     if 0.0 < zero_share < 1.0:
-        ax.text(1.0, 1.0, f"0: {100 * zero_share:.0f}%", transform=ax.transAxes, va="top",
-                ha="right", color=GREY, fontsize=small, gid="zero_share")  # fmt: skip
+        write_zero_share(ax, zero_share)
     return ax
+
+
+def set_weight_axis(ax: Axes, low: float, high: float) -> None:
+    """Set the weight axis of a histogram; its ends are the ticks."""
+    ax.set_xlim(low, high)
+    ax.set_xticks([low, high], [_short(low), _short(high)])
+    first, last = ax.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
+
+
+def write_zero_share(ax: Axes, zero_share: float) -> None:
+    """Write the share of missing connections into the corner of a histogram."""
+    import matplotlib
+
+    ax.text(1.0, 1.0, zero_share_text(zero_share), transform=ax.transAxes, va="top", ha="right",
+            color=GREY, fontsize=0.85 * matplotlib.rcParams["font.size"],
+            gid="zero_share")  # fmt: skip
+
+
+def zero_share_text(zero_share: float) -> str:
+    """Return the share of exact zeros in words; nothing where there are none."""
+    if zero_share >= 1.0:
+        return "all zero"
+    return f"0: {100 * zero_share:.0f}%" if zero_share > 0.0 else ""
 
 
 def _short(value: float) -> str:

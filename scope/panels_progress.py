@@ -43,8 +43,7 @@ def plot_sweep(ax: Axes, sweep: SweepState) -> Axes:
     frames = np.arange(1, len(values) + 1)
     dress(
         ax,
-        title=f"Sweep {sweep.variable} {values[0]:g} → {values[-1]:g}   now {sweep.value:.4g}",
-        xlabel="Frame", ylabel=sweep.unit or "Value", title_colour=GREY,
+        title=sweep_title(sweep), xlabel="Frame", ylabel=sweep.unit or "Value", title_colour=GREY,
     )  # fmt: skip
     done = slice(0, sweep.index + 1)
     ax.plot(frames, values, color=GREY, alpha=0.3, gid="sweep_all")
@@ -54,6 +53,17 @@ def plot_sweep(ax: Axes, sweep: SweepState) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     ax.margins(y=0.12)
     return ax
+
+
+def sweep_title(sweep: SweepState) -> str:
+    """Return the title of the sweep: its range, and where it stands."""
+    first, last = sweep.values[0], sweep.values[-1]
+    return f"Sweep {sweep.variable} {first:g} → {last:g}   now {sweep.value:.4g}"
+
+
+def marker_size(n_points: int) -> float:
+    """Return the size (points) of a marker of which there will be `n_points` along an axis."""
+    return 6.0 if n_points <= 60 else 3.0
 
 
 def _sweep_axis(ax: Axes, sweep: SweepState) -> NDArray[np.float64]:
@@ -86,7 +96,8 @@ def plot_sweep_rates(ax: Axes, sweep: SweepState) -> Axes:
         hz = np.asarray(rates, dtype=np.float64)
         if not np.isfinite(hz).any():
             continue
-        ax.plot(values, hz, color=colour, marker=marker, markersize=6, label=name,
+        ax.plot(values, hz, color=colour, marker=marker, label=name,
+                markersize=marker_size(len(sweep.values)),
                 gid=f"sweep_rate_{name}")  # fmt: skip
         top = max(top, float(np.nanmax(hz)))
     ax.set_ylim(0.0, 1.2 * top)
@@ -105,10 +116,11 @@ def plot_sweep_f0(ax: Axes, sweep: SweepState) -> Axes:
         return say(ax, "no f₀ yet", bare=True)
     f0 = np.asarray(sweep.f0_hz, dtype=np.float64)
     found = f0 > 0
-    ax.plot(values, np.where(found, f0, np.nan), color=EXC, marker="o", markersize=6,
+    size = marker_size(len(sweep.values))
+    ax.plot(values, np.where(found, f0, np.nan), color=EXC, marker="o", markersize=size,
             gid="sweep_f0")  # fmt: skip
     if not found.all():
-        ax.plot(values[~found], np.zeros(int((~found).sum())), "x", color=GREY, markersize=8,
+        ax.plot(values[~found], np.zeros(int((~found).sum())), "x", color=GREY, markersize=size + 2,
                 clip_on=False, label=f"{TIMES} no peak", gid="sweep_no_f0")  # fmt: skip
         ax.legend(loc="upper right", handlelength=0.0, handletextpad=0.0, markerscale=0.0)
     return ax

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from bridge.atomic import atomic_path
+from bridge.cache import cache_root
 from sim_brian import build_cache, toolchain
 from sim_brian.circuit import Workload
 
@@ -114,4 +115,4 @@ def _stamp(target: str, structure: str, fast_math: bool) -> Path:
     versions = [f"{name} {metadata.version(name)}" for name in ("brian2", "numpy")]
     parts = [target, structure, str(fast_math), *versions, toolchain.compiler_fingerprint()]
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-    return build_cache.cache_root() / "stamps" / f"{target}-{name}"
+    return cache_root() / "stamps" / f"{target}-{name}"

@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sim_brian import build_cache, cost, toolchain
+from bridge.cache import cache_root
+from sim_brian import cost, toolchain
 from sim_brian.brian import load_brian2
 from sim_brian.circuit import Model, RawRun
 
@@ -235,7 +236,7 @@ def _preferences(target: str, fast_math: bool, prefs: Any) -> dict[str, Any]:
     if target == "numpy":
         return found
     if target == "cython":
-        found["codegen.runtime.cython.cache_dir"] = str(build_cache.cache_root() / "cython")
+        found["codegen.runtime.cython.cache_dir"] = str(cache_root() / "cython")
     host = list(prefs["codegen.cpp.extra_compile_args_gcc"])
     if not fast_math:
         host = [f for f in host if f not in ("-ffast-math", "-fno-finite-math-only")]

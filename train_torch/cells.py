@@ -81,7 +81,10 @@ def conductance_step(
         gi = gi * decay_gaba + kick_inh_us
     g = cell.g_leak_us + (ge + gi)
     v_inf = (cell.g_leak_us * cell.e_leak_mv + (ge * cell.e_exc_mv + gi * cell.e_inh_mv)) / g
-    rise = (v_inf - state.v_mv) * (1.0 - torch.exp(-dt_ms / (cell.c_m_nf / g)))
+    # Numbers become tensors before a division: torch turns number / tensor into a reciprocal and
+    # a product, which rounds twice.
+    tau_ms = g.new_tensor(cell.c_m_nf) / g
+    rise = (v_inf - state.v_mv) * (1.0 - torch.exp(g.new_tensor(-dt_ms) / tau_ms))
     v = state.v_mv + scale_grad(rise, 1.0 / v_grad_dampen)
     # The floor would hide a voltage of minus infinity, which negative conductances make.
     v = torch.where(v.abs() < LOST_MV, v.clamp(min=cell.v_floor_mv), torch.nan)

@@ -16,7 +16,7 @@ from bridge.network.start import initial_voltages
 from bridge.network.stimulus import EventRows, Stimulus
 from bridge.network.weights import Weights, effective
 from bridge.recording import Recording
-from train_torch.networks import build_network
+from train_torch.networks import ForwardPass, SpikingNetwork, build_network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +91,19 @@ def simulate(
     run_s = time.perf_counter() - began
     if progress is not None:
         progress(1.0)
+    recording = _recording(network, stimulus, run, seed=seed)
+    return recording, TorchRun(target=recording.backend.removeprefix("torch:"), run_s=run_s)
+
+
+def _recording(
+    network: SpikingNetwork, stimulus: Stimulus, run: ForwardPass, *, seed: int
+) -> Recording:
     if run.lost_step is not None:
         raise RuntimeError(
             f"the voltage was lost (not finite) in step {run.lost_step + 1} of {stimulus.n_steps}; "
             "a smaller dt or smaller weights may help"
         )
-    target = f"{network.device.type}:{dtype}"
+    spec = network.spec
     traces = {
         name: _trial_first(trace)
         for name, trace in run.traces.items()
@@ -111,10 +118,28 @@ def simulate(
         traces=traces,
         logits=run.logits.double().cpu().numpy(),
         output=None if run.output is None else _trial_first(run.output),
-        backend=f"torch:{target}",
+        backend=f"torch:{network.device.type}:{str(network.dtype).removeprefix('torch.')}",
         seed=seed,
         config={"model": spec.model},
-    ), TorchRun(target=target, run_s=run_s)
+    )
+
+
+def record(
+    network: SpikingNetwork, stimulus: Stimulus, *, seed: int = 42, kernels: str = "auto"
+) -> Recording:
+    """Return what a network does with an input, as it stands: with its own float type and device.
+
+    Raises
+    ------
+    RuntimeError
+        If a voltage is lost (not finite).
+    """
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        run = network(stimulus, keep_spikes=True, kernels=kernels)
+    network.train(was_training)
+    return _recording(network, stimulus, run, seed=seed)
 
 
 def rows(spikes: Tensor) -> EventRows:

@@ -165,3 +165,32 @@ def refuse_contradictions(resolved: Resolved) -> None:
         source, target = run.from_dir.resolve(), run.out_dir.resolve()
         if source == target or target in source.parents:
             raise ValueError("--wipe-dir would clear the folder that --from-dir reads")
+
+
+DATASET_MODES = ("train", "infer")
+"""Commands whose input is a whole data set."""
+
+_NOT_WITH_DATASETS = {
+    "input_file": "its input is a dataset",
+    "trials": "each sample of the dataset is a trial",
+    "stim_overdrive": "its samples have no stimulus window",
+    "save_recording": "it runs many trials; use sim or image with --from-dir",
+    "record_traces": "it runs many trials; use sim or image with --from-dir",
+    "v_init": "its cells start at rest",
+}
+
+
+def refuse_for_datasets(resolved: Resolved, mode: str) -> None:
+    """Refuse what `train` and `infer` can't do.
+
+    Raises
+    ------
+    ValueError
+        Naming the flag and the reason.
+    """
+    for key, reason in _NOT_WITH_DATASETS.items():
+        if asked_for(resolved, key):
+            raise ValueError(f"--{key.replace('_', '-')} can't apply to {mode}: {reason}")
+    given = resolved[InputOptions]
+    if asked_for(resolved, "input") and given.input != "dataset":
+        raise ValueError(f"--input {given.input} can't apply to {mode}: its input is a dataset")

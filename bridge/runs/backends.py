@@ -10,6 +10,7 @@ _OWN_FLAGS = {
     "brian": (("codegen", "fast_math"), "Brian2"),
     "torch": (("dtype", "kernels"), "torch"),
 }
+_DEFAULTS = ExecutionOptions()
 
 
 def chosen_backend(resolved: Resolved, *, default: str = "brian") -> str:
@@ -26,7 +27,7 @@ def chosen_backend(resolved: Resolved, *, default: str = "brian") -> str:
         if backend in (owner, "both"):
             continue
         for key in keys:
-            if asked_for(resolved, key):
+            if asked_for(resolved, key) and getattr(options, key) != getattr(_DEFAULTS, key):
                 raise ValueError(
                     f"--{key.replace('_', '-')} is for {name}; it can't apply to --backend "
                     f"{backend} (use --backend {owner} or both)"

@@ -168,9 +168,9 @@ class RunOptions(Options):
         None, "write spikes, logits and traces to a file (.npz or .h5)"
     )
     record_traces: bool = option(False, "record v, ge and gi of every cell and step")
-    burn_in_ms: float = option(
-        100.0, "start of the trial left out of metrics and plots", unit="ms", flag="burn-in",
-        at_least=0,
+    burn_in_ms: float | None = option(
+        None, "start of the trial left out of metrics and plots", unit="ms", flag="burn-in",
+        at_least=0, shown_default="100; train and infer 20",
     )  # fmt: skip
     raster: str = option("scatter", "raster style of pictures", choices=("scatter", "imshow"))
 

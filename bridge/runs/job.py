@@ -19,9 +19,11 @@ from bridge.network.steps import step_constants
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import DrawRule, WeightDraw, Weights, draw_weights, ei_draw
 from bridge.runs.applies import (
+    DATASET_MODES,
     Situation,
     asked_for,
     refuse_contradictions,
+    refuse_for_datasets,
     refuse_what_cannot_apply,
 )
 from bridge.runs.groups import (
@@ -42,6 +44,9 @@ log = logging.getLogger("pingbridge")
 
 _EI_DEFAULT = {"ping": (0.5, 2.0), "cuba-ping": (1.0, 1.0), "cuba-noping": (0.0, 1.0)}
 _W_IN_DEFAULT = {"ping": (0.3, 0.06), "cuba-ping": (0.0, 0.5), "cuba-noping": (0.0, 0.5)}
+BURN_IN_MS = 100.0
+SNAPSHOT_BURN_IN_MS = 20.0
+"""Burn-in of the single trials that `train` and `infer` look at (Source: pinglab)."""
 _TRAINED = ("train",)
 """Modes of runs whose weights are the outcome and can't be drawn again."""
 
@@ -98,8 +103,13 @@ class Job:
         }
 
 
-def make_job(resolved: Resolved, inherited: InheritedRun | None = None) -> Job:
+def make_job(
+    resolved: Resolved, inherited: InheritedRun | None = None, *, mode: str = "sim"
+) -> Job:
     """Return the job that resolved options describe; nothing is written, nothing is simulated.
+
+    The input of ``train`` and ``infer`` is always a dataset: the job's stimulus is the sample at
+    which they look.
 
     Raises
     ------
@@ -108,10 +118,12 @@ def make_job(resolved: Resolved, inherited: InheritedRun | None = None) -> Job:
     """
     resolved = _drop_overruled(resolved, inherited)
     refuse_contradictions(resolved)
+    if mode in DATASET_MODES:
+        refuse_for_datasets(resolved, mode)
     network = resolved[NetworkOptions]
     path, loaded = _load_weights(resolved, inherited)
     sizes = infer_sizes(loaded) if loaded is not None else None
-    plan = plan_stimulus(resolved, inherited)
+    plan = plan_stimulus(resolved, inherited, dataset_only=mode in DATASET_MODES)
     readout = network.readout or ("rate" if network.model == "ping" else "mem-mean")
     refuse_what_cannot_apply(
         resolved,
@@ -133,6 +145,8 @@ def make_job(resolved: Resolved, inherited: InheritedRun | None = None) -> Job:
     if loaded is None and plan.kind == "synthetic-conductance":
         weights = weights.replace(W_in=np.zeros(spec.matrix_shapes["W_in"]))  # no input spikes
     burn_in_ms = resolved[RunOptions].burn_in_ms
+    if burn_in_ms is None:
+        burn_in_ms = SNAPSHOT_BURN_IN_MS if mode in DATASET_MODES else BURN_IN_MS
     if burn_in_ms >= stimulus.t_ms:
         if asked_for(resolved, "burn_in"):
             raise ValueError(

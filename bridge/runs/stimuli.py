@@ -53,7 +53,9 @@ class StimulusPlan:
     file: Stimulus | None = None
 
 
-def plan_stimulus(resolved: Resolved, inherited: InheritedRun | None = None) -> StimulusPlan:
+def plan_stimulus(
+    resolved: Resolved, inherited: InheritedRun | None = None, *, dataset_only: bool = False
+) -> StimulusPlan:
     """Return which input the options mean, with the sample or the file already read.
 
     An input that was not named flips to the dataset where --dataset, --digit or --sample was
@@ -65,12 +67,12 @@ def plan_stimulus(resolved: Resolved, inherited: InheritedRun | None = None) -> 
         For a sample or file that isn't there or can't be read.
     """
     given = resolved[InputOptions]
-    if given.input_file is not None:
+    if given.input_file is not None and not dataset_only:
         from bridge.formats.recordings import load_stimulus
 
         stimulus = load_stimulus(given.input_file)
         return StimulusPlan(kind="file", n_in=stimulus.n_in, file=stimulus)
-    kind = _kind(resolved, inherited)
+    kind = "dataset" if dataset_only else _kind(resolved, inherited)
     if kind != "dataset":
         return StimulusPlan(kind=kind)
     info = datasets.dataset_info(given.dataset)

@@ -1,4 +1,4 @@
-"""Two recordings held against each other: pairs of spikes, the spike at which they part, and why."""
+"""Two recordings held against each other: pairs of spikes, where they part, and why."""
 
 from __future__ import annotations
 
@@ -57,8 +57,12 @@ def test_no_spike_has_two_partners():
 def test_no_other_pairing_has_more_pairs(seed):
     rng = np.random.default_rng(seed)
     trains = [
-        np.unique(np.stack([rng.integers(0, 30, 25), rng.integers(0, 2, 25),
-                            rng.integers(0, 3, 25)], axis=1), axis=0)  # fmt: skip
+        np.unique(
+            np.stack(
+                [rng.integers(0, 30, 25), rng.integers(0, 2, 25), rng.integers(0, 3, 25)], axis=1
+            ),
+            axis=0,
+        )
         for _ in range(2)
     ]
     one, other = (t.astype(np.int32) for t in trains)
@@ -105,9 +109,7 @@ def test_equal_recordings():
 def test_each_trial_parts_at_its_first_difference():
     common = [(3, 0, 1), (4, 1, 1)]
     one = recorded(e1=rows(*common, (20, 0, 2), (50, 0, 3)), i1=rows((30, 1, 0)), logits=[[1], [2]])
-    other = recorded(
-        e1=rows(*common, (21, 0, 2), (40, 1, 5)), backend="b", logits=[[1], [2.5]]
-    )
+    other = recorded(e1=rows(*common, (21, 0, 2), (40, 1, 5)), backend="b", logits=[[1], [2.5]])
     check = compare(SPEC, one, other, window_ms=1.0)
     assert not check.identical
     assert not check.passed
@@ -223,9 +225,7 @@ def test_another_network_is_no_tie():
     spec, weights = small_ping()
     other = weights.scaled("W_in", 1.02)
     stimulus = raster(n_trials=3, n_steps=240, n_in=40, p=0.05, seed=5, dt_ms=0.25)
-    _, explained = held_against(
-        spec, weights, stimulus, runner(spec, weights), runner(spec, other)
-    )
+    _, explained = held_against(spec, weights, stimulus, runner(spec, weights), runner(spec, other))
     assert len({d.trial for d in explained.first}) == 3
     for d in explained.first:
         above = d.above_threshold

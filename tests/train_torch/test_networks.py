@@ -132,7 +132,7 @@ def test_everything_that_learns_has_a_gradient(model, smooth):
     run = network(drive(n_steps=200, n_in=40, p=0.08))
     run.logits.logsumexp(dim=1).sum().backward()
     for name, parameter in network.named_parameters():
-        fixed = name.startswith("W_ii") or (model == "cuba" and not name[:4] in ("W_ff", "b_ff"))
+        fixed = name.startswith("W_ii") or (model == "cuba" and name[:4] not in ("W_ff", "b_ff"))
         assert parameter.requires_grad != fixed, name
         if not fixed:
             assert parameter.grad is not None, name

@@ -1,0 +1,424 @@
+"""``train``: learn a data set by surrogate gradients, epoch after epoch, and keep everything."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.runs.applies import asked_for
+from bridge.runs.groups import ExecutionOptions, RunOptions, TrainingOptions
+from bridge.runs.groups_train import (
+    TRAIN_GROUPS,
+    LearningOptions,
+    TrainingPictureOptions,
+)
+from cli import learning as shared
+from cli.common import ARGV, DEFAULT_OUT_DIR, headline, resolve_options
+
+if TYPE_CHECKING:
+    from bridge.recording import Recording
+    from bridge.runs.folder import RunFolder
+    from bridge.runs.inherit import InheritedRun
+    from bridge.runs.job import Job
+    from bridge.runs.resolve import Resolved
+    from train_torch.networks import SpikingNetwork
+    from train_torch.trainer import Outcome, Split, Trainer, TrainingSettings
+
+log = logging.getLogger("pingbridge")
+
+# What a resumed training may have otherwise: nothing of it changes the course.
+_FREE = frozenset({
+    "epochs", "resume", "observe", "frame_rate", "out_dir", "wipe_dir", "from_dir", "config",
+    "backend", "device", "modal", "modal_gpu", "raster", "burn_in", "digit", "sample", "derived",
+})  # fmt: skip
+_STALE = (
+    "weights.pth", "weights.h5", "checkpoint.pth", "metrics.json", "metrics.jsonl",
+    "test_predictions.json", "init_d0s0.png", "end_d0s0.png", "observe.mp4",
+)  # fmt: skip
+
+
+def train(**given: Any) -> None:
+    """Train a network on a dataset and keep weights, metrics and predictions."""
+    from bridge.runs.folder import RunFolder
+    from bridge.runs.job import make_job
+
+    resolved, inherited = _resolve(given)
+    shared.refuse_brian_flags(resolved, "train")
+    _refuse(resolved)
+    job = make_job(resolved, inherited, mode="train")
+    options = job.resolved[LearningOptions]
+    task = shared.make_task(job)
+    settings, split = _settings(job), _split(job, task)
+    network = shared.make_network(
+        job, weights=job.weights, dt_ms=task.dt_ms,
+        learning=shared.learning_of(job.resolved, v_grad_dampen=options.v_grad_dampen),
+    )  # fmt: skip
+    shared.check_kernels(job, network)
+    config = job.config()
+    config["derived"] |= _counted(network, split)
+    run_options = job.resolved[RunOptions]
+    with RunFolder(
+        _out_dir(run_options),
+        mode="train",
+        config=config,
+        argv=ARGV,
+        wipe=run_options.wipe_dir,
+        provenance_block=None,
+    ) as run:
+        run.update_config({"provenance": {"device": network.device.type}})
+        _train(job, network, task, split, settings, run)
+
+
+def _resolve(given: dict[str, Any]) -> tuple[Resolved, InheritedRun | None]:
+    """Return the options; those of a training to go on with come from its own folder."""
+    resolved, inherited = resolve_options("train", given, TRAIN_GROUPS)
+    if not resolved[LearningOptions].resume:
+        return resolved, inherited
+    folder = _out_dir(resolved[RunOptions])
+    if resolved[RunOptions].wipe_dir:
+        raise ValueError("--resume and --wipe-dir contradict each other")
+    if "from_dir" in given:
+        raise ValueError(
+            "--resume goes on in --out-dir, whose settings it takes; leave --from-dir out"
+        )
+    held = json.loads((folder / "config.json").read_text()) if _has_training(folder) else None
+    if held is None or held.get("mode") != "train":
+        raise FileNotFoundError(f"--resume: {folder} holds no training; name its --out-dir")
+    from bridge.runs.inherit import NEVER_INHERIT, read_run
+
+    own = read_run(folder, TRAIN_GROUPS, never_inherit=NEVER_INHERIT - {
+        "weights_file", "load_weights", "observe", "frame_rate", "dtype", "kernels", "device",
+    })  # fmt: skip
+    # The start, not the outcome: its own weights.pth is not what it began with.
+    own = dataclasses.replace(own, mode="resume", weights_path=None)
+    from bridge.runs.resolve import read_recipe, resolve
+
+    recipe = (
+        read_recipe(given["config"], TRAIN_GROUPS, command="train") if "config" in given else None
+    )
+    return resolve(TRAIN_GROUPS, given, recipe, own), own
+
+
+def _has_training(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def _out_dir(options: RunOptions) -> Path:
+    if options.out_dir is not None:
+        return options.out_dir
+    return options.from_dir / "train" if options.from_dir is not None else DEFAULT_OUT_DIR
+
+
+def _refuse(resolved: Resolved) -> None:
+    if resolved[ExecutionOptions].backend not in (None, "torch"):
+        raise ValueError(
+            f"--backend {resolved[ExecutionOptions].backend} can't apply to train: "
+            "gradients are torch's"
+        )
+    if asked_for(resolved, "frame_rate") and resolved[TrainingPictureOptions].observe != "video":
+        raise ValueError("--frame-rate applies to --observe video only")
+    options = resolved[LearningOptions]
+    for side in ("upper", "lower"):
+        theta, strength = (f"fr_reg_{side}_{kind}" for kind in ("theta", "strength"))
+        if asked_for(resolved, theta) and getattr(options, strength) == 0:
+            raise ValueError(f"--fr-reg-{side}-theta does nothing without --fr-reg-{side}-strength")
+    if asked_for(resolved, "fr_reg_mode") and not (
+        options.fr_reg_upper_strength or options.fr_reg_lower_strength
+    ):
+        raise ValueError("--fr-reg-mode does nothing without --fr-reg-upper/lower-strength")
+
+
+def _settings(job: Job) -> TrainingSettings:
+    from train_torch.losses import RateRegulariser
+    from train_torch.trainer import TrainingSettings
+
+    options = job.resolved[LearningOptions]
+    return TrainingSettings(
+        lr=options.lr,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        grad_clip=job.resolved[TrainingOptions].grad_clip,
+        seed=job.seed,
+        regulariser=RateRegulariser(
+            upper_theta=options.fr_reg_upper_theta,
+            upper_strength=options.fr_reg_upper_strength,
+            lower_theta=options.fr_reg_lower_theta,
+            lower_strength=options.fr_reg_lower_strength,
+            mode=options.fr_reg_mode,
+        ),
+        kernels=job.resolved[ExecutionOptions].kernels,
+    )
+
+
+def _split(job: Job, task: Any) -> Split:
+    from train_torch.trainer import split_of
+
+    return split_of(task, val_fraction=job.resolved[LearningOptions].val_fraction)
+
+
+def _counted(network: SpikingNetwork, split: Split) -> dict[str, Any]:
+    sizes = [(p.numel(), p.requires_grad) for p in network.parameters()]
+    return {
+        "n_params": sum(n for n, _ in sizes),
+        "n_trainable": sum(n for n, learns in sizes if learns),
+        "n_train": len(split.train),
+        "n_test": len(split.test),
+        "n_validation": len(split.choice) if split.has_validation else 0,
+        "selected_by": "validation" if split.has_validation else "test set (optimistic)",
+    }
+
+
+def _train(
+    job: Job,
+    network: SpikingNetwork,
+    task: Any,
+    split: Split,
+    settings: TrainingSettings,
+    run: RunFolder,
+) -> None:
+    from train_torch.trainer import Trainer
+
+    fixed = {k: v for k, v in job.config().items() if k not in _FREE}
+    fixed["threads"] = None  # no result depends on it
+    with ExitStack() as stack:
+        watcher = stack.enter_context(_Pictures(job, run, n_epochs=settings.epochs))
+        trainer = Trainer(
+            network, task, split, settings, folder=run.folder, reference=job.stimulus,
+            watcher=watcher, fingerprint=json.dumps(fixed, sort_keys=True, default=str),
+        )  # fmt: skip
+        _take_up(job, trainer, watcher, run)
+        _announce(job, network, split, settings)
+        outcome = trainer.run()
+    _write(job, network, outcome, split, run)
+
+
+def _take_up(job: Job, trainer: Trainer, watcher: _Pictures, run: RunFolder) -> None:
+    """Go on from the checkpoint, or clear away what an earlier training left."""
+    if not job.resolved[LearningOptions].resume:
+        for name in (*_STALE, *(p.name for p in run.folder.glob("observe_*.png"))):
+            (run.folder / name).unlink(missing_ok=True)
+        return
+    if trainer.resume():
+        log.info("resumed after epoch %d", trainer.epochs_done)
+        if trainer.epochs_done > job.resolved[LearningOptions].epochs:
+            raise ValueError(
+                f"--epochs {job.resolved[LearningOptions].epochs}: the training has done "
+                f"{trainer.epochs_done} already"
+            )
+        watcher.resumed(trainer.epochs_done)
+    else:
+        log.info("nothing to resume yet: no epoch was finished; starting at the first")
+
+
+def _announce(job: Job, network: SpikingNetwork, split: Split, settings: TrainingSettings) -> None:
+    log.info("train %s", headline(job))
+    sizes = [(p.numel(), p.requires_grad) for p in network.parameters()]
+    log.info(
+        "data: %d train, %d test%s; %d of %d parameters learn; %s, %s",
+        len(split.train), len(split.test),
+        f", {len(split.choice)} to choose the best epoch" if split.has_validation else
+        " (which also choose the best epoch: optimistic)",
+        sum(n for n, learns in sizes if learns), sum(n for n, _ in sizes),
+        network.device.type, str(network.dtype).removeprefix("torch."),
+    )  # fmt: skip
+    log.info(
+        "learning: Adam, lr %g, batch %d, clip %g, %d epochs",
+        settings.lr, settings.batch_size, settings.grad_clip, settings.epochs,
+    )  # fmt: skip
+
+
+def _write(
+    job: Job, network: SpikingNetwork, outcome: Outcome, split: Split, run: RunFolder
+) -> None:
+    """Write what the training came to, and sum it up."""
+    from train_torch.trainer import performance
+
+    metrics: dict[str, Any] = {
+        "mode": "train",
+        "model": job.spec.model,
+        "run_finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": run.config,
+        "init": outcome.init,
+        "epochs": outcome.records,
+        "end": outcome.end,
+        "best_acc": outcome.test.acc if outcome.test else 0.0,
+        "best_epoch": outcome.best_epoch,
+        "best_chosen_on": "validation" if split.has_validation else "test",
+        **({"best_val_acc": outcome.best_score} if split.has_validation else {}),
+        "total_elapsed_s": outcome.elapsed_s,
+        "perf": performance(outcome.records, network.device),
+    }
+    written = []
+    if outcome.records:
+        import torch
+
+        from bridge.formats.weight_files import save_weights
+
+        state = {name: t.detach().cpu() for name, t in network.state_dict().items()}
+        weights = network.weights()
+        written.append(run.write("weights.pth", lambda path: torch.save(state, path)))
+        written.append(run.write("weights.h5", lambda path: save_weights(
+            weights, path, attributes={"model": job.spec.model, "seed": job.seed},
+        )))  # fmt: skip
+        assert outcome.test is not None
+        written.append(run.write_json("test_predictions.json", outcome.test.prediction_rows()))
+    written.append(run.write_json("metrics.json", metrics))
+    _sum_up(outcome, split)
+    for path in written:
+        log.info("wrote %s (%.3g kB)", path, path.stat().st_size / 1000)
+
+
+def _sum_up(outcome: Outcome, split: Split) -> None:
+    from train_torch.health import MEANING, warning_spans
+
+    if not outcome.records or outcome.test is None:
+        log.info("0 epochs: the untrained network only, no weights")
+        return
+    last = outcome.records[-1]
+    log.info(
+        "best epoch %d: acc %.2f %% (%s), final acc %.2f %%, %.0f s",
+        outcome.best_epoch, outcome.test.acc,
+        "chosen by validation" if split.has_validation else "chosen by the test set: optimistic",
+        last["acc"], outcome.elapsed_s,
+    )  # fmt: skip
+    rates = outcome.test.rates_hz
+    log.info("test rates: %s", ", ".join(f"{name} {hz:.2f} Hz" for name, hz in rates.items()))
+    for name, spans in warning_spans(outcome.records).items():
+        where = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
+        log.warning("%s in epochs %s: %s", name, where, MEANING[name])
+
+
+class _Pictures:
+    """Console rows, snapshots, and the pictures or the video of the epochs."""
+
+    def __init__(self, job: Job, run: RunFolder, *, n_epochs: int) -> None:
+        self._job, self._run, self._n_epochs = job, run, n_epochs
+        self._observe = job.resolved[TrainingPictureOptions].observe
+        self._warned: list[str] = []
+        self._stack = ExitStack()
+        self._video: Any = None
+        self._animation: Any = None
+
+    def __enter__(self) -> _Pictures:
+        if self._observe == "video":
+            from scope.video import find_ffmpeg
+
+            find_ffmpeg()  # fails now rather than after the first epoch
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._stack.__exit__(*exc)
+
+    def resumed(self, epochs_done: int) -> None:
+        """Say what a resumed training cannot show."""
+        if self._observe == "video":
+            log.warning("observe.mp4 begins with epoch %d", epochs_done + 1)
+
+    def measure(self, recording: Recording) -> dict[str, Any]:
+        from scope.summary import summarise
+
+        job = self._job
+        return summarise(
+            recording, burn_in_ms=job.burn_in_ms, model=job.spec.model, psd_window_ms=None
+        ).reference_metrics()
+
+    def batches(self, n: int, *, what: str) -> Callable[[Iterator[Any]], Iterator[Any]]:
+        return shared.bar_over(n, what=what)
+
+    def epoch_done(
+        self, network: SpikingNetwork, recording: Recording, records: Sequence[Mapping[str, Any]]
+    ) -> None:
+        epoch = len(records)
+        if records:
+            self._row(records)
+        if self._observe is None:
+            ends = {0: "init_d0s0.png", self._n_epochs: "end_d0s0.png"}
+            if epoch in ends and self._job.plan.dataset != "shd":
+                self._still(network, recording, records, ends[epoch])
+        elif self._observe == "images":
+            self._still(network, recording, records, f"observe_{epoch}.png")
+        else:
+            self._frame(network, recording, records)
+
+    def _view(
+        self, network: SpikingNetwork, recording: Recording, records: Sequence[Mapping[str, Any]]
+    ) -> Any:
+        from scope.view import TrainingHistory
+
+        return shared.trained_view(
+            self._job, recording, network.weights(), frame=len(records),
+            history=TrainingHistory.from_records(records),
+        )  # fmt: skip
+
+    def _still(
+        self,
+        network: SpikingNetwork,
+        recording: Recording,
+        records: Sequence[Mapping[str, Any]],
+        name: str,
+    ) -> None:
+        from scope.files import save_figure
+        from scope.oscilloscope import draw_oscilloscope
+
+        view, raster = self._view(network, recording, records), self._raster
+        self._run.write(name, lambda path: save_figure(
+            draw_oscilloscope(view, preset="train", raster=raster), path
+        ))  # fmt: skip
+
+    @property
+    def _raster(self) -> Any:
+        return self._job.resolved[RunOptions].raster
+
+    def _frame(
+        self, network: SpikingNetwork, recording: Recording, records: Sequence[Mapping[str, Any]]
+    ) -> None:
+        from scope.animation import OscilloscopeAnimation
+        from scope.video import VideoWriter
+
+        view = self._view(network, recording, records)
+        if self._video is None:
+            self._animation = OscilloscopeAnimation("train", raster=self._raster)
+            fps = self._job.resolved[TrainingPictureOptions].frame_rate
+            self._video = self._stack.enter_context(VideoWriter(
+                self._run.path("observe.mp4"), size=self._animation.size, fps=fps
+            ))  # fmt: skip
+        self._video.add(self._animation.frame(view))
+
+    def _row(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Print one line for the epoch, and each new warning."""
+        from train_torch.health import MEANING, warnings_now
+
+        last = records[-1]
+        left_s = (self._n_epochs - last["ep"]) * last["elapsed_s"] / last["ep"]
+        log.info(
+            "epoch %*d/%d  acc %6.2f %%%s  loss %s  E %s Hz  I %s Hz  CV %s  act %s %%  %5.1f s"
+            "  left %s%s",
+            len(str(self._n_epochs)), last["ep"], self._n_epochs, last["acc"],
+            f"  val {last['val_acc']:6.2f} %" if "val_acc" in last else "",
+            _number(last["loss"], ".4f"), _number(last["test_rate_e"], ".1f"),
+            _number(last["test_rate_i"], ".1f"), _number(last["cv"], ".2f"),
+            _number(None if last["act"] is None else 100 * last["act"], ".0f"),
+            last["train_compute_s"] + last["eval_s"], _duration(left_s),
+            "  *" if last["new_best"] else "",
+        )  # fmt: skip
+        now = warnings_now(records)
+        for name in now:
+            if name not in self._warned:
+                log.warning("epoch %d: %s: %s", last["ep"], name, MEANING[name])
+        self._warned = now
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

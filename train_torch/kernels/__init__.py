@@ -1,0 +1,1 @@
+"""C++ loops of the conductance-based network; built and called by train_torch.compiled."""

@@ -1,0 +1,450 @@
+"""The training loop: surrogate gradients through time, an epoch at a time, resumable after each.
+
+Every random choice is a function of the seed and the epoch (order of the samples) or of the seed,
+the epoch and the sample (its spikes), so that a training that goes on from a checkpoint ends with
+the same bits, and an evaluation does not depend on its batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bridge.network.stimulus import Stimulus
+from bridge.network.task import Task
+from bridge.recording import Recording
+from train_torch.checkpoint import TrainingState
+from train_torch.evaluate import Evaluation, evaluate
+from train_torch.losses import RateRegulariser, cross_entropy
+from train_torch.networks import SpikingNetwork
+from train_torch.simulate import record
+
+log = logging.getLogger("pingbridge")
+
+CHECKPOINT = "checkpoint.pth"
+_ORDER = 7  # keeps the order of samples apart from other uses of the seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How to train.
+
+    Parameters
+    ----------
+    lr : float
+        Of Adam (default betas, no decay, no schedule).
+    epochs, batch_size : int
+    grad_clip : float
+        Largest global norm of the gradient; larger ones are scaled down to it.
+    seed : int
+        Of the order of samples and of their noise.
+    regulariser : RateRegulariser
+    kernels : {"auto", "compiled", "eager"}
+    """
+
+    lr: float = 0.01
+    epochs: int = 1
+    batch_size: int = 64
+    grad_clip: float = 1.0
+    seed: int = 42
+    regulariser: RateRegulariser = field(default_factory=RateRegulariser)
+    kernels: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Positions of the samples that train, choose the best epoch, and test.
+
+    `choice` is the test part itself unless a validation part was set aside.
+    """
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    choice: NDArray[np.int64]
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the best epoch is chosen on samples of its own."""
+        return self.choice is not self.test
+
+
+class Watcher(Protocol):
+    """Looks at a training from outside; nothing that it does changes the course."""
+
+    def measure(self, recording: Recording) -> dict[str, Any]:
+        """Return rate_e, rate_i, cv, act and f0 of the reference trial."""
+        ...
+
+    def epoch_done(
+        self, network: SpikingNetwork, recording: Recording, records: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """See the state after an epoch; without records: the untrained one."""
+        ...
+
+    def batches(self, n: int, *, what: str) -> Callable[[Iterator[Any]], Iterator[Any]]:
+        """Return what wraps the iterator over `n` batches, for a progress bar."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What a training came to.
+
+    Attributes
+    ----------
+    records : list of dict
+        One for each epoch (metrics.json, `epochs`).
+    init, end : dict or None
+        Metrics of the reference trial before and after.
+    best_epoch : int
+        From 1; 0 if nothing was trained.
+    test : Evaluation or None
+        Of the best state on the test part.
+    n_params, n_trainable : int
+    elapsed_s : float, s
+    """
+
+    records: list[dict[str, Any]]
+    init: dict[str, Any] | None
+    end: dict[str, Any] | None
+    best_epoch: int
+    best_score: float
+    test: Evaluation | None
+    elapsed_s: float
+
+
+class Trainer:
+    """A training in a folder: trains, logs each step, keeps a checkpoint after each epoch.
+
+    Parameters
+    ----------
+    network : SpikingNetwork
+        Trained in place; left in its best state.
+    task, split
+        What it learns.
+    settings : TrainingSettings
+    folder : Path
+        Holds ``checkpoint.pth`` and ``metrics.jsonl``.
+    reference : Stimulus
+        A trial on which the dynamics are measured after each epoch.
+    watcher : Watcher
+    fingerprint : str
+        JSON of all settings that a resumed training must share.
+    """
+
+    def __init__(
+        self,
+        network: SpikingNetwork,
+        task: Task,
+        split: Split,
+        settings: TrainingSettings,
+        *,
+        folder: Path,
+        reference: Stimulus,
+        watcher: Watcher,
+        fingerprint: str = "{}",
+    ) -> None:
+        self.network, self.task, self.split, self.settings = network, task, split, settings
+        self._folder, self._reference, self._watcher = folder, reference, watcher
+        self._fingerprint = fingerprint
+        self._learning = [p for p in network.parameters() if p.requires_grad]
+        self._names = [n for n, p in network.named_parameters() if p.requires_grad]
+        self._optimiser = torch.optim.Adam(self._learning, lr=settings.lr)
+        self._state = TrainingState(
+            epoch=0, network={}, optimiser={}, best=None, best_score=0.0, best_epoch=0,
+            records=[], init=None, step=0, log_bytes=0, elapsed_s=0.0,
+        )  # fmt: skip
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs that lie behind."""
+        return self._state.epoch
+
+    def resume(self) -> bool:
+        """Take up the checkpoint in the folder; False if there is none.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint belongs to a training with other settings.
+        """
+        path = self._folder / CHECKPOINT
+        if not path.is_file():
+            return False
+        state = TrainingState.load(path, settings=self._fingerprint)
+        self.network.load_state_dict(state.network)
+        self._optimiser.load_state_dict(state.optimiser)
+        self._state = state
+        return True
+
+    def run(self) -> Outcome:
+        """Train to the last epoch and return what came of it."""
+        state, watcher = self._state, self._watcher
+        began = time.perf_counter() - state.elapsed_s
+        with self._open_log() as out:
+            recording = self._look()
+            if state.init is None:
+                state.init = watcher.measure(recording)
+            if state.epoch == 0:
+                watcher.epoch_done(self.network, recording, [])
+            while state.epoch < self.settings.epochs:
+                self._epoch(state.epoch + 1, out)
+                state.elapsed_s = time.perf_counter() - began
+                self._keep(out)
+        if not state.records:
+            return Outcome(
+                records=[], init=state.init, end=None, best_epoch=0, best_score=0.0, test=None,
+                elapsed_s=0.0,
+            )  # fmt: skip
+        if state.best is not None:
+            self.network.load_state_dict(state.best)
+        return Outcome(
+            records=state.records,
+            init=state.init,
+            end=watcher.measure(self._look()),
+            best_epoch=state.best_epoch,
+            best_score=state.best_score,
+            test=self._evaluate(self.split.test, "testing the best epoch"),
+            elapsed_s=time.perf_counter() - began,
+        )
+
+    def _epoch(self, epoch: int, out: _Log) -> None:
+        state, began = self._state, time.perf_counter()
+        sums = self._pass(epoch, out)
+        trained = time.perf_counter()
+        test = self._evaluate(self.split.test, f"testing epoch {epoch}")
+        chosen = test
+        if self.split.has_validation:
+            chosen = self._evaluate(self.split.choice, f"validating epoch {epoch}")
+        evaluated = time.perf_counter()
+        recording = self._look()
+        is_best = chosen.acc > state.best_score
+        if is_best:
+            state.best_score, state.best_epoch = chosen.acc, epoch
+            state.best = _copy(self.network.state_dict())
+        deepest = f"{len(self.network.spec.hidden_sizes)}"
+        entry: dict[str, Any] = {
+            "ep": epoch,
+            "acc": test.acc,
+            **({"val_acc": chosen.acc} if self.split.has_validation else {}),
+            "loss": sums.mean("loss"),
+            "test_loss": test.loss,
+            "test_rate_e": test.rates_hz[f"e{deepest}"],
+            "test_rate_i": test.rates_hz.get(f"i{deepest}"),
+            "lr": self.settings.lr,
+            "elapsed_s": state.elapsed_s + time.perf_counter() - began,
+            "train_compute_s": trained - began,
+            "eval_s": evaluated - trained,
+            "observe_s": 0.0,
+            "samples": sums.samples,
+            "grad_norm": sums.mean("grad_norm"),
+            "grad_ratios": {n: sums.mean(f"ratio {n}") for n in self._names},
+            "weight_norms": {
+                n: float(p.detach().norm())
+                for n, p in zip(self._names, self._learning, strict=True)
+            },
+            "skipped_steps": sums.skipped,
+            "new_best": is_best,
+            **self._watcher.measure(recording),
+        }
+        state.records.append(entry)
+        state.epoch = epoch
+        self._watcher.epoch_done(self.network, recording, state.records)
+        entry["observe_s"] = time.perf_counter() - evaluated
+        flat = {key: value for key, value in entry.items() if not isinstance(value, dict)}
+        out.write({"kind": "epoch", **flat})
+
+    def _pass(self, epoch: int, out: _Log) -> _Sums:
+        """Show every training sample once."""
+        settings, sums = self.settings, _Sums()
+        self.network.train()
+        order = np.random.default_rng([settings.seed, _ORDER, epoch]).permutation(self.split.train)
+        starts: Iterator[int] = iter(range(0, len(order), settings.batch_size))
+        n_batches = math.ceil(len(order) / settings.batch_size)
+        bar = self._watcher.batches(n_batches, what=f"epoch {epoch}")
+        for start in bar(starts):
+            chosen = order[start : start + settings.batch_size]
+            line = self._update(chosen, epoch, sums)
+            self._state.step += 1
+            out.write({"kind": "step", "ep": epoch, "step": self._state.step, **line})
+        return sums
+
+    def _update(self, chosen: NDArray[np.int64], epoch: int, sums: _Sums) -> dict[str, Any]:
+        """Do one step of the optimiser, unless something is not finite; return what happened."""
+        network, settings = self.network, self.settings
+        stimulus = self.task.encode(chosen, seed=settings.seed, epoch=epoch)
+        labels = torch.from_numpy(self.task.labels(chosen)).to(network.device)
+        self._optimiser.zero_grad(set_to_none=True)
+        run = network(stimulus, kernels=settings.kernels)
+        sums.samples += len(chosen)
+        line: dict[str, Any] = {
+            "loss": None, "ce": None, "reg": None, "grad_norm": None, "skipped": True,
+        }  # fmt: skip
+        if run.lost_step is not None or not bool(torch.isfinite(run.logits).all()):
+            sums.skipped += 1
+            return line
+        loss = ce = cross_entropy(run.logits, labels)
+        reg = settings.regulariser.cost(c for n, c in run.counts.items() if n.startswith("e"))
+        if reg is not None:
+            loss = ce + reg
+        loss.backward()
+        norms = torch.stack([
+            torch.zeros((), dtype=p.dtype) if p.grad is None else p.grad.norm().cpu()
+            for p in self._learning
+        ])  # fmt: skip
+        total = float(norms.double().norm())
+        line |= {
+            "loss": float(loss.detach()), "ce": float(ce.detach()),
+            "reg": 0.0 if reg is None else float(reg.detach()),
+            "grad_norm": total if math.isfinite(total) else None,
+        }  # fmt: skip
+        if not (math.isfinite(total) and math.isfinite(line["loss"])):
+            self._optimiser.zero_grad(set_to_none=True)
+            sums.skipped += 1
+            return line
+        sums.add("loss", line["loss"])
+        sums.add("grad_norm", total)
+        for name, parameter, norm in zip(self._names, self._learning, norms, strict=True):
+            size = float(parameter.detach().norm())
+            if size > 0:
+                sums.add(f"ratio {name}", float(norm) / size)
+        if total > settings.grad_clip:
+            for parameter in self._learning:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(settings.grad_clip / total)
+        self._optimiser.step()
+        network.project()
+        line["skipped"] = False
+        return line
+
+    def _evaluate(self, index: NDArray[np.int64], what: str) -> Evaluation:
+        n = math.ceil(len(index) / self.settings.batch_size)
+        return evaluate(
+            self.network, self.task, index,
+            batch_size=self.settings.batch_size, kernels=self.settings.kernels,
+            progress=self._watcher.batches(n, what=what),
+        )  # fmt: skip
+
+    def _look(self) -> Recording:
+        """Return the reference trial on the network as it is."""
+        return record(self.network, self._reference, kernels=self.settings.kernels)
+
+    def _keep(self, out: _Log) -> None:
+        state = self._state
+        state.network = _copy(self.network.state_dict())
+        state.optimiser = self._optimiser.state_dict()
+        state.log_bytes = out.position()
+        state.save(self._folder / CHECKPOINT, settings=self._fingerprint)
+
+    @contextlib.contextmanager
+    def _open_log(self) -> Iterator[_Log]:
+        """Open metrics.jsonl where the checkpoint left it; later lines are of lost epochs."""
+        path = self._folder / "metrics.jsonl"
+        with path.open("ab") as file:
+            file.truncate(min(self._state.log_bytes, file.tell()))
+            yield _Log(file)
+
+
+class _Log:
+    """Lines of JSON, each on disk as soon as it is written."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+        text = json.dumps(_strict({"timestamp": stamp, **line}), allow_nan=False)
+        self._file.write(text.encode() + b"\n")
+        self._file.flush()
+
+    def position(self) -> int:
+        os.fsync(self._file.fileno())
+        return int(self._file.tell())
+
+
+class _Sums:
+    """Means over the updates of an epoch."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
+        self.samples = 0
+        self.skipped = 0
+
+    def add(self, name: str, value: float) -> None:
+        self._values.setdefault(name, []).append(value)
+
+    def mean(self, name: str) -> float | None:
+        values = self._values.get(name)
+        return float(np.mean(values)) if values else None
+
+
+def _strict(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in line.items()
+    }
+
+
+def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+
+def split_of(task: Task, *, val_fraction: float) -> Split:
+    """Return the split of a task; a validation part is taken from the training samples.
+
+    Raises
+    ------
+    ValueError
+        If too few samples are left for every class.
+    """
+    data = task.dataset
+    if val_fraction == 0:
+        return Split(train=data.train_index, test=data.test_index, choice=data.test_index)
+    from sklearn.model_selection import train_test_split
+
+    try:
+        train, choice = train_test_split(
+            data.train_index, test_size=val_fraction, random_state=42,
+            stratify=data.labels[data.train_index],
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"--val-fraction {val_fraction:g}: {error}") from None
+    return Split(train=train, test=data.test_index, choice=choice)
+
+
+def performance(records: Sequence[Mapping[str, Any]], device: torch.device) -> dict[str, Any]:
+    """Return the block ``perf`` of metrics.json: device, memory, seconds, samples per second."""
+    named: dict[str, Any] = {"type": device.type}
+    if device.type == "cuda":
+        named["name"] = torch.cuda.get_device_name(device)
+        peak = int(torch.cuda.max_memory_allocated(device))
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    block: dict[str, Any] = {
+        "device": named, "torch_version": torch.__version__, "peak_memory_bytes": peak,
+    }  # fmt: skip
+    if records:
+        total = [r["train_compute_s"] + r["eval_s"] + r["observe_s"] for r in records]
+        warm = records[1:] or records
+        block["epoch1_total_s"] = total[0]
+        block["epoch_warm_mean_s"] = float(np.mean(total[1:] or total))
+        seconds = sum(r["train_compute_s"] for r in warm)
+        block["samples_per_sec_warm"] = sum(r["samples"] for r in warm) / max(seconds, 1e-9)
+    return block
