@@ -230,7 +230,7 @@ def compare(spec: NetworkSpec, one: Recording, other: Recording, *, window_ms: f
     if one.logits is not None and other.logits is not None:
         difference = float(np.abs(one.logits - other.logits).max(initial=0.0))
         same = int((one.logits.argmax(axis=1) == other.logits.argmax(axis=1)).sum())
-    single = any(r.backend.endswith("float32") for r in (one, other))
+    single = any("float32" in r.backend for r in (one, other))
     return CrossCheck(
         names=(one.backend, other.backend),
         dt_ms=one.dt_ms,
@@ -316,14 +316,14 @@ def explain(
     spec: NetworkSpec,
     weights: Weights,
     stimulus: Stimulus,
-    one: Runner,
-    other: Runner,
+    recordings: tuple[Recording, Recording],
+    runners: tuple[Runner, Runner],
 ) -> CrossCheck:
     """Return the report with the distance from threshold at every first difference.
 
-    Both runs are repeated with traces up to the last first difference. The voltage before reset is
-    worked out from the traces in the arithmetic of its side. A difference that the repetition does
-    not show stays unexplained.
+    Both runs are repeated with traces up to the last first difference, and the voltage before
+    reset is worked out from the traces in the arithmetic of its side. Where a repetition has
+    another history than the recording, the difference stays unexplained.
 
     Parameters
     ----------
@@ -331,27 +331,39 @@ def explain(
         From :func:`compare`.
     spec, weights, stimulus
         What was run, in full.
-    one, other : callable
-        The two runners.
+    recordings : (Recording, Recording)
+        What was compared.
+    runners : (callable, callable)
+        How to run it again.
     """
-    if not check.first:
-        return check
     explained: list[Difference] = []
-    for part, trials in _repetitions(check, spec, stimulus):
-        runs = [runner(part, True) for runner in (one, other)]
-        again, _ = _first_differences(*runs)
-        seen = {(trials[d.trial], d.step, d.population, d.cell, d.fired) for d in again}
+    for part, trials in _repetitions(check, spec, stimulus) if check.first else ():
+        runs = [runner(part, True) for runner in runners]
         volts = _Voltages(spec, weights, part)
         for first in check.first:
             if first.trial not in trials:
                 continue
-            if (first.trial, first.step, first.population, first.cell, first.fired) in seen:
-                at = trials.index(first.trial), first.step, first.population, first.cell
+            now = trials.index(first.trial)
+            if all(
+                _same_history(recording, first.trial, run, now, first.step)
+                for recording, run in zip(recordings, runs, strict=True)
+            ):
+                at = now, first.step, first.population, first.cell
                 low, high = (volts.above_threshold(run, *at) for run in runs)
                 first = dataclasses.replace(first, above_threshold=(low, high))
             explained.append(first)
     explained.sort(key=lambda d: d.trial)
     return dataclasses.replace(check, first=tuple(explained))
+
+
+def _same_history(one: Recording, trial: int, other: Recording, number: int, n_steps: int) -> bool:
+    """Tell whether a trial and a repetition of it have the same spikes in the first steps."""
+    for name in one.n_cells:
+        pair = [r.trial_spikes(name, k)[:, [0, 2]] for r, k in ((one, trial), (other, number))]
+        a, b = (rows[rows[:, 0] < n_steps] for rows in pair)
+        if not np.array_equal(a, b):
+            return False
+    return True
 
 
 def _repetitions(
@@ -391,7 +403,7 @@ class _Voltages:
         self, run: Recording, trial: int, step: int, population: str, cell: int
     ) -> float:
         """Return voltage minus threshold in a step (see bridge.network.update_order)."""
-        kind = np.float32 if run.backend.endswith("float32") else np.float64
+        kind = np.float32 if "float32" in run.backend else np.float64
         trace = f"{population[0]}_{population[1:]}"
 
         def value(name: str, at: int) -> NDArray[Any]:

@@ -47,7 +47,8 @@ class Ran:
 
 
 RunOn = Callable[..., Ran]
-"""Called with a job, and optionally another stimulus and whether to record traces."""
+"""Called with a job, and optionally another stimulus, whether to record traces, and whether it is
+the repetition of a run."""
 
 
 def plan_backends(resolved: Resolved, *, default: str = "brian") -> dict[str, RunOn]:
@@ -65,7 +66,9 @@ def on_brian(resolved: Resolved, codegen: str, *, backend: str = "brian") -> Run
     """Return a function that runs a job in Brian2."""
     engine = engine_options(resolved, codegen=codegen, backend=backend)
 
-    def run(job: Job, stimulus: Stimulus | None = None, *, traces: bool = False) -> Ran:
+    def run(
+        job: Job, stimulus: Stimulus | None = None, *, traces: bool = False, again: bool = False
+    ) -> Ran:
         from sim_brian.run import simulate
 
         recording, raw = simulate(
@@ -99,13 +102,17 @@ def on_torch(resolved: Resolved) -> RunOn:
     dtype = options.dtype or "float64"
     device = str(choose_device(options.device, dtype=dtype))
 
-    def run(job: Job, stimulus: Stimulus | None = None, *, traces: bool = False) -> Ran:
+    def run(
+        job: Job, stimulus: Stimulus | None = None, *, traces: bool = False, again: bool = False
+    ) -> Ran:
         from train_torch.simulate import simulate
 
         began = time.perf_counter()
         recording, raw = simulate(
             job.spec, job.weights, stimulus or job.stimulus, seed=job.seed, record_traces=traces,
-            dtype=dtype, device=device, kernels=options.kernels, progress=progress_bar(),
+            # A repetition is there for its traces, which compiled loops do not keep.
+            dtype=dtype, device=device, kernels="eager" if again else options.kernels,
+            progress=progress_bar(),
         )  # fmt: skip
         prepare_s = time.perf_counter() - began - raw.run_s
         return Ran(
@@ -139,11 +146,18 @@ def check(
     from bridge.crosscheck import compare, explain
 
     def again(run: RunOn) -> Callable[[Stimulus, bool], Recording]:
-        return lambda stimulus, traces: run(job, stimulus, traces=traces).recording
+        return lambda stimulus, traces: run(job, stimulus, traces=traces, again=True).recording
 
     window_ms = (options or CrosscheckOptions()).window_ms
     report = compare(job.spec, one, other, window_ms=window_ms)
-    return explain(report, job.spec, job.weights, job.stimulus, again(run_one), again(run_other))
+    return explain(
+        report,
+        job.spec,
+        job.weights,
+        job.stimulus,
+        (one, other),
+        (again(run_one), again(run_other)),
+    )
 
 
 def report_json(checks: list[dict[str, Any]]) -> dict[str, Any]:

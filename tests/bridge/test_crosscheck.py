@@ -163,8 +163,9 @@ def runner(spec, weights, dtype="float64", seed=7):
 
 
 def held_against(spec, weights, stimulus, one, other):
-    check = compare(spec, one(stimulus, False), other(stimulus, False), window_ms=1.0)
-    return check, explain(check, spec, weights, stimulus, one, other)
+    recordings = one(stimulus, False), other(stimulus, False)
+    check = compare(spec, *recordings, window_ms=1.0)
+    return check, explain(check, spec, weights, stimulus, recordings, (one, other))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -255,14 +256,22 @@ def test_trials_repeated_one_by_one_say_the_same(monkeypatch, start):
         np.testing.assert_allclose(a.above_threshold, b.above_threshold, atol=1e-12)
 
 
-def test_a_difference_that_does_not_come_again_stays_unexplained():
+def test_a_repetition_with_another_history_explains_nothing():
     spec, weights = small_ping()
     stimulus = raster(n_trials=1, n_steps=240, n_in=40, p=0.05, seed=5, dt_ms=0.25)
-    same, changed = runner(spec, weights), runner(spec, weights.scaled("W_in", 1.02))
-    check = compare(spec, same(stimulus, False), changed(stimulus, False), window_ms=1.0)
-    explained = explain(check, spec, weights, stimulus, same, same)
-    assert explained.first[0].above_threshold is None
-    assert not explained.passed
+    good, other = runner(spec, weights), runner(spec, weights.scaled("W_ie_1", 1.02))
+    recordings = good(stimulus, False), other(stimulus, False)
+    check = compare(spec, *recordings, window_ms=1.0)
+    far = runner(spec, weights.scaled("W_in", 1.5))
+    for runners in ((far, other), (good, far)):
+        explained = explain(check, spec, weights, stimulus, recordings, runners)
+        assert [d.above_threshold for d in explained.first] == [None] * len(check.first)
+        assert not explained.passed
+    # A difference that does not come again is no tie either, unless both are close to threshold.
+    again = explain(check, spec, weights, stimulus, recordings, (good, good))
+    first = again.first[0]
+    assert first.above_threshold[0] == first.above_threshold[1]
+    assert not again.passed
 
 
 def test_float32_has_its_own_limit():
