@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.runs.backends import chosen_backend
 from bridge.runs.groups import RunOptions
 from bridge.runs.groups_crosscheck import (
     CROSSCHECK_GROUPS,
@@ -38,6 +39,7 @@ def crosscheck(**given: Any) -> None:
     resolved, inherited = resolve_options("crosscheck", given, CROSSCHECK_GROUPS)
     refuse_elsewhere(resolved)
     targets = resolved[ManyTargetsOptions].codegen
+    chosen_backend(_one(resolved, targets[0]), default="both")  # refuses --modal
     run_on = {target: on_brian(_one(resolved, target), target, backend="both")
               for target in targets}  # fmt: skip
     run_torch = on_torch(_one(resolved, targets[0]))

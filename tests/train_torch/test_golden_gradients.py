@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from bridge.network.spec import CubaSpec, PingSpec, ReadoutSpec, SynapseSpec, ei_layer
 from bridge.network.stimulus import Stimulus
+from train_torch import compiled
 from train_torch.networks import Learning, build_network
 
 TAGS = {"dt0p1": 0.1, "dt0p25": 0.25, "dt1": 1.0}
@@ -28,8 +29,8 @@ def stimulus(data, tag):
     )  # fmt: skip
 
 
-def check_gradients(network, data, tag, prefix, tolerance, names):
-    run = network(stimulus(data, tag))
+def check_gradients(network, data, tag, prefix, tolerance, names, *, kernels="eager"):
+    run = network(stimulus(data, tag), kernels=kernels)
     loss = cross_entropy(run.logits, torch.tensor(data["labels"], dtype=torch.long))
     loss.backward()
     assert loss.item() == pytest.approx(float(data[f"{prefix}__loss"]), rel=tolerance)
@@ -41,16 +42,24 @@ def check_gradients(network, data, tag, prefix, tolerance, names):
         assert np.linalg.norm(found - expected) / norm < tolerance, theirs
 
 
-# float32 is checked where the backward pass amplifies most and least; float64 everywhere.
 COBA = [
-    (tag, readout, damp, "float64")
+    (tag, readout, damp, dtype, "compiled")
     for tag in ("dt0p1", "dt0p25")
     for readout, damp in (("rate", 80), ("mem_mean", 80), ("mem_mean", 1000))
-] + [("dt0p1", "rate", 80, "float32"), ("dt0p25", "mem_mean", 1000, "float32")]
+    for dtype in TYPES
+] + [
+    ("dt0p1", "rate", 80, "float64", "eager"),  # the largest gradients
+    ("dt0p25", "rate", 80, "float64", "eager"),
+    ("dt0p25", "mem_mean", 80, "float64", "eager"),
+    ("dt0p25", "mem_mean", 1000, "float64", "eager"),
+    ("dt0p25", "mem_mean", 1000, "float32", "eager"),
+]
 
 
-@pytest.mark.parametrize(("tag", "readout", "damp", "dtype"), COBA)
-def test_conductance_based_gradients(reference, tag, readout, damp, dtype):
+@pytest.mark.parametrize(("tag", "readout", "damp", "dtype", "kernels"), COBA)
+def test_conductance_based_gradients(reference, tag, readout, damp, dtype, kernels):
+    if kernels == "compiled" and (reason := compiled.why_missing()):
+        pytest.skip(reason)
     suffix, tolerance = TYPES[dtype]
     with np.load(reference / "ping_coba_case2.npz", allow_pickle=False) as data:
         spec = PingSpec(
@@ -69,7 +78,7 @@ def test_conductance_based_gradients(reference, tag, readout, damp, dtype):
         )
         names = {n: f"d{n}" for n in ("W_in", "W_out", "W_ei_1", "W_ie_1", "W_ee_1")}
         prefix = f"{tag}__grad_{readout}_damp{damp}{suffix}"
-        check_gradients(network, data, tag, prefix, tolerance, names)
+        check_gradients(network, data, tag, prefix, tolerance, names, kernels=kernels)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
