@@ -60,6 +60,8 @@ def train(**given: Any) -> None:
         learning=shared.learning_of(job.resolved, v_grad_dampen=options.v_grad_dampen),
     )  # fmt: skip
     shared.check_kernels(job, network)
+    if options.resume:
+        _check_resume(_out_dir(job.resolved[RunOptions]), job)
     config = job.config()
     config["derived"] |= _counted(network, split)
     run_options = job.resolved[RunOptions]
@@ -134,6 +136,26 @@ def _refuse(resolved: Resolved) -> None:
         raise ValueError("--fr-reg-mode does nothing without --fr-reg-upper/lower-strength")
 
 
+def _fingerprint(job: Job) -> str:
+    """Return what a resumed training must share, as JSON."""
+    fixed = {key: value for key, value in job.config().items() if key not in _FREE}
+    return json.dumps(fixed, sort_keys=True, default=str)
+
+
+def _check_resume(folder: Path, job: Job) -> None:
+    """Refuse a checkpoint that does not fit, before anything is written."""
+    from train_torch.checkpoint import TrainingState
+    from train_torch.trainer import CHECKPOINT
+
+    if not (folder / CHECKPOINT).is_file():
+        return
+    done = TrainingState.load(folder / CHECKPOINT, settings=_fingerprint(job)).epoch
+    if done > job.resolved[LearningOptions].epochs:
+        raise ValueError(
+            f"--epochs {job.resolved[LearningOptions].epochs}: the training has done {done} already"
+        )
+
+
 def _settings(job: Job) -> TrainingSettings:
     from train_torch.losses import RateRegulariser
     from train_torch.trainer import TrainingSettings
@@ -184,13 +206,11 @@ def _train(
 ) -> None:
     from train_torch.trainer import Trainer
 
-    fixed = {k: v for k, v in job.config().items() if k not in _FREE}
-    fixed["threads"] = None  # no result depends on it
     with ExitStack() as stack:
         watcher = stack.enter_context(_Pictures(job, run, n_epochs=settings.epochs))
         trainer = Trainer(
             network, task, split, settings, folder=run.folder, reference=job.stimulus,
-            watcher=watcher, fingerprint=json.dumps(fixed, sort_keys=True, default=str),
+            watcher=watcher, fingerprint=_fingerprint(job),
         )  # fmt: skip
         _take_up(job, trainer, watcher, run)
         _announce(job, network, split, settings)
@@ -206,11 +226,6 @@ def _take_up(job: Job, trainer: Trainer, watcher: _Pictures, run: RunFolder) -> 
         return
     if trainer.resume():
         log.info("resumed after epoch %d", trainer.epochs_done)
-        if trainer.epochs_done > job.resolved[LearningOptions].epochs:
-            raise ValueError(
-                f"--epochs {job.resolved[LearningOptions].epochs}: the training has done "
-                f"{trainer.epochs_done} already"
-            )
         watcher.resumed(trainer.epochs_done)
     else:
         log.info("nothing to resume yet: no epoch was finished; starting at the first")
@@ -338,9 +353,9 @@ class _Pictures:
         if records:
             self._row(records)
         if self._observe is None:
-            ends = {0: "init_d0s0.png", self._n_epochs: "end_d0s0.png"}
-            if epoch in ends and self._job.plan.dataset != "shd":
-                self._still(network, recording, records, ends[epoch])
+            if epoch in (0, self._n_epochs) and self._job.plan.dataset != "shd":
+                name = "end_d0s0.png" if epoch else "init_d0s0.png"
+                self._still(network, recording, records, name)
         elif self._observe == "images":
             self._still(network, recording, records, f"observe_{epoch}.png")
         else:

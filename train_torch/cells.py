@@ -15,7 +15,7 @@ from bridge.network.spec import CellSpec
 from train_torch.surrogate import Surrogate, scale_grad
 
 LOST_MV = 1e6
-"""Voltages beyond it are lost: no membrane gets there."""
+"""A voltage beyond this, or one that is not a number, is lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class CellState:
         Refractory steps left, as whole numbers of the network's float type.
     spikes : Tensor, (batch, cell)
         1 where the cell fired in the step that just ended.
+    sane : Tensor, (), bool
+        No voltage was lost in that step.
     """
 
     v_mv: Tensor
@@ -38,12 +40,20 @@ class CellState:
     g_inh_us: Tensor
     n_ref_left: Tensor
     spikes: Tensor
+    sane: Tensor
 
     @classmethod
     def at(cls, v_mv: Tensor) -> CellState:
         """Return cells that start at voltages `v_mv`, without conductance or spikes."""
         zero = torch.zeros_like(v_mv)
-        return cls(v_mv=v_mv, g_exc_us=zero, g_inh_us=zero, n_ref_left=zero, spikes=zero)
+        return cls(
+            v_mv=v_mv,
+            g_exc_us=zero,
+            g_inh_us=zero,
+            n_ref_left=zero,
+            spikes=zero,
+            sane=torch.ones((), dtype=torch.bool, device=v_mv.device),
+        )
 
 
 def conductance_step(
@@ -85,9 +95,8 @@ def conductance_step(
     # a product, which rounds twice.
     tau_ms = g.new_tensor(cell.c_m_nf) / g
     rise = (v_inf - state.v_mv) * (1.0 - torch.exp(g.new_tensor(-dt_ms) / tau_ms))
-    v = state.v_mv + scale_grad(rise, 1.0 / v_grad_dampen)
-    # The floor would hide a voltage of minus infinity, which negative conductances make.
-    v = torch.where(v.abs() < LOST_MV, v.clamp(min=cell.v_floor_mv), torch.nan)
+    v_free = state.v_mv + scale_grad(rise, 1.0 / v_grad_dampen)
+    v = v_free.clamp(min=cell.v_floor_mv)
     left = (state.n_ref_left - 1.0).clamp(min=0.0)
     free = left == 0
     # Outside of `free` no spike and no gradient; where() instead of a product keeps a NaN visible.
@@ -100,6 +109,7 @@ def conductance_step(
         g_inh_us=gi,
         n_ref_left=torch.where(fired, float(n_ref_steps), left),
         spikes=spikes,
+        sane=(v_free.detach().abs() < LOST_MV).all(),
     )
 
 

@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 from bridge.network.spec import CubaSpec
-from train_torch.cells import current_step
+from train_torch.cells import LOST_MV, current_step
 from train_torch.inputs import InputBatch
 from train_torch.networks import ForwardPass, Keep, SpikeHook, SpikingNetwork
 from train_torch.readouts import Readout, readout_constants
 from train_torch.surrogate import Surrogate
-
-_LOST = 1e6
 
 
 class CubaNetwork(SpikingNetwork):
@@ -81,7 +79,7 @@ class CubaNetwork(SpikingNetwork):
                     traces.setdefault(f"v_{name[0]}_{name[1:]}", []).append(v[name].detach())
             readout.step(s["e1"])
             with torch.no_grad():
-                sane = torch.stack([(value.abs() < _LOST).all() for value in v.values()]).all()
+                sane = torch.stack([(value.abs() < LOST_MV).all() for value in v.values()]).all()
                 lost = torch.where(sane, lost, lost.clamp(max=n))
         first_lost = int(lost)
         return ForwardPass(

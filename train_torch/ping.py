@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import torch
@@ -15,8 +16,6 @@ from train_torch.inputs import InputBatch
 from train_torch.networks import RECURRENT, ForwardPass, Keep, SpikeHook, SpikingNetwork
 from train_torch.readouts import Readout, readout_constants
 from train_torch.surrogate import Surrogate
-
-_LOST_MV = 1e6
 
 
 class PingNetwork(SpikingNetwork):
@@ -165,9 +164,8 @@ class PingNetwork(SpikingNetwork):
                 state |= new
                 below = new[f"e{k}"].spikes
             readout.step(below)
-            with torch.no_grad():
-                sane = torch.stack([(s.v_mv.abs() < _LOST_MV).all() for s in state.values()]).all()
-                lost = torch.where(sane, lost, lost.clamp(max=n))
+            sane = torch.stack([cells.sane for cells in state.values()]).all()
+            lost = torch.where(sane, lost, lost.clamp(max=n))
             for name, cells in state.items():
                 emitted = cells.spikes if name.startswith("e") else cells.spikes.detach()
                 counts[name] = counts[name] + emitted
@@ -227,10 +225,7 @@ class PingNetwork(SpikingNetwork):
 
 
 def _with_spikes(cells: CellState, spikes: Tensor) -> CellState:
-    return CellState(
-        v_mv=cells.v_mv, g_exc_us=cells.g_exc_us, g_inh_us=cells.g_inh_us,
-        n_ref_left=cells.n_ref_left, spikes=spikes,
-    )  # fmt: skip
+    return dataclasses.replace(cells, spikes=spikes)
 
 
 def _trace(traces: dict[str, list[Tensor]], name: str, cells: CellState) -> None:

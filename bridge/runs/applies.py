@@ -41,7 +41,7 @@ _Rule = tuple[tuple[str, ...], Callable[[Situation], bool], str]
 _RULES: tuple[_Rule, ...] = (
     (
         ("ei_layers", "ei_sparsity", "synapse_order", "tau_syn", "tau_gaba", "v_init", "bias",
-         "trainable_w_ee", "trainable_w_ei", "trainable_w_ie"),
+         "trainable_w_ee", "trainable_w_ei", "trainable_w_ie", "v_grad_dampen"),
         lambda s: s.is_ping,
         "applies to the conductance-based --model ping only",
     ),
@@ -117,8 +117,8 @@ def refuse_what_cannot_apply(resolved: Resolved, situation: Situation) -> None:
 
 
 def asked_for(resolved: Resolved, key: str) -> bool:
-    """Return whether a key was typed or stands in the recipe."""
-    return resolved.origin[key] in ("typed", "config")
+    """Return whether a key was typed or stands in the recipe; no, if the command has none such."""
+    return resolved.origin.get(key) in ("typed", "config")
 
 
 def refuse_contradictions(resolved: Resolved) -> None:

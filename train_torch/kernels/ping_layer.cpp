@@ -35,7 +35,7 @@ template <> struct Simd<float> {
     static constexpr int width = BYTES / 4;
     static constexpr int mantissa = 23, offset = 127, terms = 7;
     static constexpr float magic = 12582912.0f;  // 1.5 * 2**23: adding it rounds to whole numbers
-    static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f, lowest = -87.0f;
+    static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f, lowest = -87.0f, highest = 88.0f;
 };
 template <> struct Simd<double> {
     typedef double F __attribute__((vector_size(BYTES)));
@@ -44,7 +44,7 @@ template <> struct Simd<double> {
     static constexpr int mantissa = 52, offset = 1023, terms = 13;
     static constexpr double magic = 6755399441055744.0;  // 1.5 * 2**52
     static constexpr double ln2_high = 6.93145751953125e-1, ln2_low = 1.42860682030941723212e-6;
-    static constexpr double lowest = -708.0;
+    static constexpr double lowest = -708.0, highest = 709.0;
 };
 
 template <class R> using F = typename Simd<R>::F;
@@ -59,10 +59,11 @@ template <class R> inline F<R> load(const R *from) {
 }
 template <class R> inline void store(R *to, F<R> x) { std::memcpy(to, &x, sizeof x); }
 
-// exp(x) for x <= 0: cut at the smallest normal result. A NaN stays one.
+// exp(x), cut where the result would leave the normal numbers. A NaN stays one.
 template <class R> inline F<R> exp_of(F<R> x) {
     typedef Simd<R> S;
     x = x < all<R>(S::lowest) ? all<R>(S::lowest) : x;
+    x = x > all<R>(S::highest) ? all<R>(S::highest) : x;
     F<R> shifted = x * R(1.44269504088896340736) + S::magic;
     F<R> n = shifted - S::magic;
     F<R> r = (x - n * S::ln2_high) - n * S::ln2_low;
