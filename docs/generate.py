@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge.runs.groups import PING_GROUPS
+from bridge.runs.groups_crosscheck import CrosscheckOptions
 from bridge.runs.options import table
 
 FLAGS = Path(__file__).parent / "flags.md"
@@ -21,6 +22,12 @@ def flags_page() -> str:
     for group in PING_GROUPS:
         title = (group.__doc__ or "").strip().rstrip(".")
         parts += [f"## {title}", table(group).strip()]
+    parts += [
+        "## Comparison (`crosscheck`)",
+        "`crosscheck` takes the flags above as well, except `--save-recording` and `--raster`; its "
+        "`--dt` and `--codegen` take several values, one comparison for each.",
+        table(CrosscheckOptions).strip(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
