@@ -167,15 +167,14 @@ def main() -> int:
         for weights in (drawn, learned):
             for dt_ms in (0.5, 1.0) if options.quick else DT_MS:
                 stimulus = event_input(dt_ms, 300.0 if options.quick else 600.0)
-                on_torch, on_brian = TORCH, targets
-                if weights is learned:
-                    # The slow ones are held against drawn weights alone.
-                    slow = ("cpp",) if options.quick else ("cython",)
-                    on_brian = [t for t in targets if t not in slow]
-                    if not isinstance(spec, CubaSpec):
-                        on_torch = [t for t in TORCH if "eager" not in t]
-                elif options.quick and k > 0:
-                    on_brian = [REFERENCE]
+                first = weights is drawn
+                # The slow ones do not run everywhere: cython and eager loops.
+                skipped = set() if first and dt_ms in (0.1, 1.0) else {"cython"}
+                if options.quick and not (first and k == 0):
+                    skipped.add("cpp")
+                on_brian = [t for t in targets if t not in skipped]
+                everywhere = isinstance(spec, CubaSpec) or (first and dt_ms >= 0.25)
+                on_torch = [t for t in TORCH if everywhere or "eager" not in t]
                 found = held_against(spec, weights, stimulus, on_brian, on_torch)
                 for runner, report in found.items():
                     reports.setdefault(runner, []).append(report)

@@ -85,6 +85,7 @@ def test_limits_of_coincidence():
 
 def test_a_window_in_steps():
     assert [steps_in(1.0, dt) for dt in (0.05, 0.1, 0.25, 0.3, 1.0, 2.0)] == [20, 10, 4, 3, 1, 0]
+    assert steps_in(0.3, 0.1) == 3  # 0.3 / 0.1 is 2.9999999999999996
     with pytest.raises(ValueError, match="window = -1 ms"):
         steps_in(-1.0, 0.1)
 

@@ -176,10 +176,15 @@ def test_truncation_cuts_the_gradient_in_training_mode_only():
         network = build_network(spec, weights, dt_ms=0.5, learning=Learning(tbptt_window=window))
         run = network.train(training)(x)
         run.logits.sum().backward()
-        found[window, training] = run.logits.detach(), network.matrix("W_in").grad
+        found[window, training] = (
+            run.logits.detach(), network.matrix("W_in").grad, network.matrix("W_out").grad
+        )  # fmt: skip
     assert torch.equal(found[5, True][0], found[5, False][0])
     assert torch.equal(found[1000, True][1], found[5, False][1])
     assert not torch.allclose(found[5, True][1], found[5, False][1], rtol=1e-2)
+    # The readout's integrator is cut too, its sum is not.
+    assert not torch.allclose(found[5, True][2], found[5, False][2], rtol=1e-2)
+    assert found[5, True][2].any()
 
 
 # ---- readouts -----------------------------------------------------------------------------------

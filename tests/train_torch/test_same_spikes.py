@@ -137,6 +137,21 @@ def test_both_loops_and_all_readouts(kernels, mode):
     np.testing.assert_allclose(second.output, first.output, rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["ping two kick", "ping uniform", "cuba-ping"])
+def test_voltages_and_conductances(name):
+    spec, weights = network(name)
+    stimulus = events(0.5, 100.0)
+    numpy = EngineOptions(target="numpy")
+    one, _ = brian.simulate(spec, weights, stimulus, seed=3, record_traces=True, engine=numpy)
+    two, _ = mirror.simulate(spec, weights, stimulus, seed=3, record_traces=True)
+    assert one.traces.keys() == two.traces.keys()
+    for trace, expected in one.traces.items():
+        if trace.startswith("g"):  # sums of weights on the grid are exact
+            np.testing.assert_array_equal(two.traces[trace], expected, err_msg=trace)
+        else:  # exp() of two libraries may differ in the last bit
+            np.testing.assert_allclose(two.traces[trace], expected, rtol=0, atol=1e-11)
+
+
 def test_conductance_drive_and_bias():
     spec, weights = network("ping")
     stimulus = events(0.25, 200.0, n_trials=2, rate_hz=20.0)
