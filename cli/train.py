@@ -139,6 +139,8 @@ def _refuse(resolved: Resolved) -> None:
 def _fingerprint(job: Job) -> str:
     """Return what a resumed training must share, as JSON."""
     fixed = {key: value for key, value in job.config().items() if key not in _FREE}
+    if fixed["lr_schedule"] != "constant":
+        fixed["epochs"] = job.resolved[LearningOptions].epochs  # the schedule counts them
     return json.dumps(fixed, sort_keys=True, default=str)
 
 
@@ -163,6 +165,7 @@ def _settings(job: Job) -> TrainingSettings:
     options = job.resolved[LearningOptions]
     return TrainingSettings(
         lr=options.lr,
+        lr_schedule=options.lr_schedule,
         epochs=options.epochs,
         batch_size=options.batch_size,
         grad_clip=job.resolved[TrainingOptions].grad_clip,
@@ -243,8 +246,8 @@ def _announce(job: Job, network: SpikingNetwork, split: Split, settings: Trainin
         network.device.type, str(network.dtype).removeprefix("torch."),
     )  # fmt: skip
     log.info(
-        "learning: Adam, lr %g, batch %d, clip %g, %d epochs",
-        settings.lr, settings.batch_size, settings.grad_clip, settings.epochs,
+        "learning: Adam, lr %g (%s), batch %d, clip %g, %d epochs",
+        settings.lr, settings.lr_schedule, settings.batch_size, settings.grad_clip, settings.epochs,
     )  # fmt: skip
 
 
@@ -358,7 +361,7 @@ class _Pictures:
                 self._still(network, recording, records, name)
         elif self._observe == "images":
             self._still(network, recording, records, f"observe_{epoch}.png")
-        else:
+        elif self._observe == "video":
             self._frame(network, recording, records)
 
     def _view(

@@ -48,7 +48,9 @@ class TrainingSettings:
     Parameters
     ----------
     lr : float
-        Of Adam (default betas, no decay, no schedule).
+        Of Adam (default betas, no decay).
+    lr_schedule : {"constant", "cosine"}
+        The latter: ``lr (1 + cos(pi k / epochs)) / 2`` in epoch k + 1.
     epochs, batch_size : int
     grad_clip : float
         Largest global norm of the gradient; larger ones are scaled down to it.
@@ -59,12 +61,19 @@ class TrainingSettings:
     """
 
     lr: float = 0.01
+    lr_schedule: str = "constant"
     epochs: int = 1
     batch_size: int = 64
     grad_clip: float = 1.0
     seed: int = 42
     regulariser: RateRegulariser = field(default_factory=RateRegulariser)
     kernels: str = "auto"
+
+    def lr_of(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 1."""
+        if self.lr_schedule == "constant":
+            return self.lr
+        return self.lr * 0.5 * (1.0 + math.cos(math.pi * (epoch - 1) / self.epochs))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -247,7 +256,7 @@ class Trainer:
             "test_loss": test.loss,
             "test_rate_e": test.rates_hz[f"e{deepest}"],
             "test_rate_i": test.rates_hz.get(f"i{deepest}"),
-            "lr": self.settings.lr,
+            "lr": self.settings.lr_of(epoch),
             "elapsed_s": state.elapsed_s + time.perf_counter() - began,
             "train_compute_s": trained - began,
             "eval_s": evaluated - trained,
@@ -274,6 +283,8 @@ class Trainer:
         """Show every training sample once."""
         settings, sums = self.settings, _Sums()
         self.network.train()
+        for group in self._optimiser.param_groups:
+            group["lr"] = settings.lr_of(epoch)
         order = np.random.default_rng([settings.seed, _ORDER, epoch]).permutation(self.split.train)
         starts: Iterator[int] = iter(range(0, len(order), settings.batch_size))
         n_batches = math.ceil(len(order) / settings.batch_size)

@@ -30,6 +30,10 @@ class LearningOptions(Options):
     """Learning."""
 
     lr: float = option(0.01, "learning rate of Adam; ping wants about 0.0001 to 0.001", above=0)
+    lr_schedule: str = option(
+        "constant", "learning rate over the epochs: the same, or falling to 0 as a half cosine",
+        choices=("constant", "cosine"),
+    )  # fmt: skip
     epochs: int = option(0, "passes over the training samples; 0 probes the untrained network",
                          at_least=0)  # fmt: skip
     batch_size: int = option(64, "samples of one update", at_least=1)
@@ -60,8 +64,8 @@ class TrainingPictureOptions(Options):
     """Pictures of the training."""
 
     observe: str | None = option(
-        None, "an oscilloscope picture of each epoch, or a video of them",
-        choices=("video", "images"), shown_default="first and last state only",
+        None, "an oscilloscope picture of each epoch, a video of them, or nothing at all",
+        choices=("video", "images", "none"), shown_default="first and last state only",
     )  # fmt: skip
     frame_rate: float = option(10.0, "frames per second of the video", unit="Hz", above=0)
 

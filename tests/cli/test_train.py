@@ -17,7 +17,7 @@ from bridge.formats.weight_files import load_weight_matrices
 
 QUICK = ("--max-samples", "150", "--n-hidden", "16", "--dt", "2", "--t-ms", "60", "--input-rate",
          "100", "--w-in", "2", "0.4", "--w-in-sparsity", "0.5", "--ei-ratio", "0.2", "--lr",
-         "0.002", "--batch-size", "40", "--burn-in", "0")  # fmt: skip
+         "0.002", "--batch-size", "40", "--burn-in", "0", "--observe", "none")  # fmt: skip
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def learn(call):
     return run
 
 
-def test_a_training_leaves_everything(learn):
-    done = learn("--epochs", 2)
+def test_a_training_leaves_everything(call):
+    done = call("train", *QUICK[:-2], "--epochs", 2, record=False)  # with its pictures
     assert done.code == 0, done.err
     assert {p.name for p in done.folder.iterdir()} == {
         "config.json", "run.sh", "output.log", "checkpoint.pth", "weights.pth", "weights.h5",
@@ -65,8 +65,8 @@ def test_both_weight_files_hold_the_best_state(learn):
         np.testing.assert_array_equal(one[name], other[name])
 
 
-def test_no_epochs_probe_the_untrained_network(learn):
-    done = learn("--epochs", 0)
+def test_no_epochs_probe_the_untrained_network(call):
+    done = call("train", *QUICK[:-2], "--epochs", 0, record=False)
     assert done.code == 0, done.err
     metrics = json.loads((done.folder / "metrics.json").read_text())
     assert metrics["epochs"] == []
@@ -82,7 +82,8 @@ def test_no_epochs_probe_the_untrained_network(learn):
 )
 def test_current_based_networks_learn_too(learn, call, model):
     words = ("--max-samples", "150", "--n-hidden", "16", "--dt", "2", "--t-ms", "60", "--burn-in",
-             "0", "--input-rate", "100", "--w-in-sparsity", "0.5", "--lr", "0.01")  # fmt: skip
+             "0", "--input-rate", "100", "--w-in-sparsity", "0.5", "--lr", "0.01",
+             "--observe", "none")  # fmt: skip
     done = learn("--model", *model, "--epochs", 3, quick=words)
     assert done.code == 0, done.err
     losses = [r["loss"] for r in json.loads((done.folder / "metrics.json").read_text())["epochs"]]

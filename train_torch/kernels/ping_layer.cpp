@@ -12,6 +12,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #if defined(__GNUC__) && !defined(__clang__)
 #define FUSED __attribute__((optimize("fp-contract=fast")))
 #else
@@ -33,6 +37,7 @@ template <> struct Simd<float> {
     typedef float F __attribute__((vector_size(BYTES)));
     typedef int32_t I __attribute__((vector_size(BYTES)));
     static constexpr int width = BYTES / 4;
+    typedef int8_t B __attribute__((vector_size(BYTES / 4)));
     static constexpr int mantissa = 23, offset = 127, terms = 7;
     static constexpr float magic = 12582912.0f;  // 1.5 * 2**23: adding it rounds to whole numbers
     static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f, lowest = -87.0f, highest = 88.0f;
@@ -41,6 +46,7 @@ template <> struct Simd<double> {
     typedef double F __attribute__((vector_size(BYTES)));
     typedef int64_t I __attribute__((vector_size(BYTES)));
     static constexpr int width = BYTES / 8;
+    typedef int8_t B __attribute__((vector_size(BYTES / 8)));
     static constexpr int mantissa = 52, offset = 1023, terms = 13;
     static constexpr double magic = 6755399441055744.0;  // 1.5 * 2**52
     static constexpr double ln2_high = 6.93145751953125e-1, ln2_low = 1.42860682030941723212e-6;
@@ -49,6 +55,7 @@ template <> struct Simd<double> {
 
 template <class R> using F = typename Simd<R>::F;
 template <class R> using I = typename Simd<R>::I;
+template <class R> using Bytes = typename Simd<R>::B;
 
 template <class R> inline F<R> all(R x) { return F<R>{} + x; }
 
@@ -90,12 +97,26 @@ template <class R> struct Rows {
     operator R *() { return start; }
 };
 
+// Conductances and gradients that have decayed below the normal numbers count as zero while this
+// lives: processors are a hundred times slower with such numbers.
+struct FlushTiny {
+#if defined(__SSE2__)
+    unsigned before = _mm_getcsr();
+    FlushTiny() { _mm_setcsr(before | 0x8040); }
+    ~FlushTiny() { _mm_setcsr(before); }
+#endif
+};
+
 template <class Work> void share_out(int n, int n_threads, Work work) {
     n_threads = std::max(1, std::min(n, n_threads));
-    if (n_threads == 1) return work(0, n);
+    auto part = [&work](int64_t first, int64_t last) {
+        FlushTiny flush;
+        work(first, last);
+    };
+    if (n_threads == 1) return part(0, n);
     std::vector<std::thread> threads;
     for (int k = 0; k < n_threads; ++k)
-        threads.emplace_back(work, int64_t(n) * k / n_threads, int64_t(n) * (k + 1) / n_threads);
+        threads.emplace_back(part, int64_t(n) * k / n_threads, int64_t(n) * (k + 1) / n_threads);
     for (auto &thread : threads) thread.join();
 }
 
@@ -133,7 +154,7 @@ template <class R> struct Population {
 // What is kept of each step; each may be null. Arrays are (step, trial, cell).
 template <class R> struct Kept {
     R *v, *ge, *gi, *spikes, *counts;
-    uint8_t *free;
+    uint8_t *free;  // 0 or 255
 };
 
 template <class R> inline void add_rows(R *to, const R *matrix, int n, const std::vector<int> &rows) {
@@ -176,14 +197,20 @@ template <class R> bool cell_step(const Cell &c, Population<R> &p, Kept<R> keep,
         if (keep.v) std::memcpy(keep.v + here, &v, n * sizeof(R));
         if (keep.ge) std::memcpy(keep.ge + here, &ge, n * sizeof(R));
         if (keep.gi) std::memcpy(keep.gi + here, &gi, n * sizeof(R));
-        if (keep.free)
-            for (int k = 0; k < n; ++k) keep.free[here + k] = free[k] != 0;
+        Bytes<R> flags = __builtin_convertvector(free, Bytes<R>);
+        if (keep.free) std::memcpy(keep.free + here, &flags, n);
+        flags = __builtin_convertvector(fire, Bytes<R>);
+        uint8_t fired[sizeof flags];
+        std::memcpy(fired, &flags, sizeof flags);
+        uint64_t any[2] = {0, 0};
+        std::memcpy(any, &flags, sizeof flags);
+        if (any[0] | any[1])
+            for (int k = 0; k < n; ++k)
+                if (fired[k]) {
+                    p.fired.push_back(j + k);
+                    if (keep.counts) keep.counts[size_t(b) * p.n + j + k] += R(1);
+                }
     }
-    for (int j = 0; j < p.n; ++j)
-        if (p.spikes[j] != 0) {
-            p.fired.push_back(j);
-            if (keep.counts) keep.counts[size_t(b) * p.n + j] += R(1);
-        }
     if (keep.spikes) std::memcpy(keep.spikes + at * p.n, p.spikes.start, p.n * sizeof(R));
     for (int k = 0; k < S::width; ++k)
         if (insane[k]) return false;
@@ -306,13 +333,16 @@ void cell_back(const Cell &c, Adjoint<R> &a, int row, Saved<R> s, const R *from_
         std::memcpy(&ge, s.ge + here + j, n * sizeof(R));
         if (s.gi) std::memcpy(&gi, s.gi + here + j, n * sizeof(R));
         std::memcpy(&spikes, s.spikes + here + j, n * sizeof(R));
-        for (int k = 0; k < n; ++k) free[k] = s.free[here + j + k] ? -1 : 0;
+        Bytes<R> flags = {};
+        std::memcpy(&flags, s.free + here + j, n);
+        free = __builtin_convertvector(flags, I<R>);
         if (t == 0) {
             std::memcpy(&v0, s.v_start + b * a.n + j, n * sizeof(R));
         } else {
             std::memcpy(&v0, s.v + before + j, n * sizeof(R));
             std::memcpy(&spikes_before, s.spikes + before + j, n * sizeof(R));
-            for (int k = 0; k < n; ++k) free_before[k] = s.free[before + j + k] ? -1 : 0;
+            std::memcpy(&flags, s.free + before + j, n);
+            free_before = __builtin_convertvector(flags, I<R>);
             v0 = ((spikes_before != zero) | ~free_before) ? v_reset : v0;
         }
         if (from_spikes) {
