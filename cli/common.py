@@ -59,30 +59,29 @@ def all_groups(own: tuple[type[Options], ...]) -> tuple[type[Options], ...]:
     return (*(group for group in every if group not in own), *own)
 
 
-def engine_options(resolved: Resolved) -> EngineOptions:
-    """Return how to run, refusing what this version or machine can't do."""
+def engine_options(
+    resolved: Resolved, *, codegen: str | None = None, backend: str | None = None
+) -> EngineOptions:
+    """Return how Brian2 is to run, refusing what this version or machine can't do.
+
+    Parameters
+    ----------
+    resolved : Resolved
+    codegen : str, optional
+        Target, where it is not that of the options.
+    backend : {"brian", "both"}, optional
+        What the command runs; without it, anything but Brian2 is refused.
+    """
+    from bridge.runs.backends import brian_target, chosen_backend
     from sim_brian.engine import EngineOptions
     from sim_brian.toolchain import missing_for
 
     options = resolved[ExecutionOptions]
-    if options.modal:
-        raise ValueError(
-            "--modal: running on Modal.com is not available in this version; run locally without it"
-        )
-    if options.backend not in (None, "brian"):
-        raise ValueError(
-            f"--backend {options.backend}: the torch network is not part of this version; "
-            "use --backend brian"
-        )
-    target = options.codegen
-    if options.device == "mps":
-        raise ValueError("--device mps: Brian2 has no target for it; use cpu or cuda")
-    if options.device == "cuda":
-        if target not in ("auto", "cuda"):
-            raise ValueError(f"--device cuda and --codegen {target} contradict each other")
-        target = "cuda"
-    if options.device == "cpu" and target == "cuda":
-        raise ValueError("--device cpu and --codegen cuda contradict each other")
+    if backend is None:
+        backend = chosen_backend(resolved)
+        if backend != "brian":
+            raise ValueError(f"--backend {backend} can't apply to this command: it runs in Brian2")
+    target = brian_target(options, codegen=codegen or options.codegen, backend=backend)
     missing = missing_for(target)
     if target == "cuda" and missing is not None:
         raise ValueError(missing)

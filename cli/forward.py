@@ -6,14 +6,15 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from bridge.runs.groups import PING_GROUPS, RunOptions
-from cli.common import ARGV, engine_options, headline, out_dir, recording_target, resolve_options
+from cli.backends import check, plan_backends, report_json
+from cli.common import ARGV, headline, out_dir, recording_target, resolve_options
 
 if TYPE_CHECKING:
     from bridge.recording import Recording
     from bridge.runs.folder import RunFolder
     from bridge.runs.job import Job
+    from cli.backends import Ran, RunOn
     from scope.summary import Summary
-    from sim_brian.engine import EngineOptions
 
 log = logging.getLogger("pingbridge")
 
@@ -34,7 +35,7 @@ def _forward(mode: str, given: dict[str, Any]) -> None:
     from bridge.runs.job import make_job
 
     resolved, inherited = resolve_options(mode, given, PING_GROUPS)
-    engine = engine_options(resolved)
+    plan = plan_backends(resolved)
     job = make_job(resolved, inherited)
     options = job.resolved[RunOptions]
     if inherited is not None:
@@ -46,7 +47,7 @@ def _forward(mode: str, given: dict[str, Any]) -> None:
     with RunFolder(
         out_dir(options), mode=mode, config=job.config(), argv=ARGV, wipe=options.wipe_dir
     ) as run:
-        recording, summary = _simulate(job, engine, run)
+        recording, summary = _simulate(job, plan, run)
         if target is not None:
             from bridge.formats.recordings import save_recording
 
@@ -56,33 +57,24 @@ def _forward(mode: str, given: dict[str, Any]) -> None:
             _draw(job, recording, summary, run)
 
 
-def _simulate(job: Job, engine: EngineOptions, run: RunFolder) -> tuple[Recording, Summary]:
-    """Run the network, print what it did, and note in config.json how it was run."""
+def _simulate(job: Job, plan: dict[str, RunOn], run: RunFolder) -> tuple[Recording, Summary]:
+    """Run the network, print what it did, and note in config.json how it was run.
+
+    Where it ran on both backends, the first recording (Brian2's) is the one that is kept.
+    """
     import dataclasses
 
     from scope.summary import summarise
-    from sim_brian.run import simulate
 
     log.info("%s", headline(job))
-    recording, raw = simulate(
-        job.spec,
-        job.weights,
-        job.stimulus,
-        seed=job.seed,
-        record_traces=job.resolved[RunOptions].record_traces,
-        engine=engine,
-    )
-    recording = dataclasses.replace(recording, config=run.config)
-    run.update_config({
-        "execution": {
-            "backend": recording.backend,
-            "codegen": raw.target,
-            "compiled": raw.compiled,
-            "prepare_s": raw.prepare_s,
-            "run_s": raw.run_s,
-        },
-        "provenance": {"device": "cuda" if raw.target == "cuda" else "cpu"},
-    })  # fmt: skip
+    traces = job.resolved[RunOptions].record_traces
+    ran = {name: run_on(job, traces=traces) for name, run_on in plan.items()}
+    first, *others = ran.values()
+    execution = dict(first.execution)
+    if others:
+        execution["compared_with"] = dict(others[0].execution)
+    run.update_config({"execution": execution, "provenance": {"device": first.device}})
+    recording = dataclasses.replace(first.recording, config=run.config)
     summary = summarise(
         recording,
         burn_in_ms=job.burn_in_ms,
@@ -92,13 +84,36 @@ def _simulate(job: Job, engine: EngineOptions, run: RunFolder) -> tuple[Recordin
     log.info("%s", summary.one_line(with_ie_ratio=True))
     log.info("%s", summary.window_line())
     log.info("%s", summary.gamma_line())
+    for one in ran.values():
+        _log_speed(job, one)
+    if others:
+        _compare(job, plan, first, others[0], run)
+    return recording, summary
+
+
+def _log_speed(job: Job, ran: Ran) -> None:
     biological_s = job.stimulus.t_ms * job.stimulus.n_trials / 1000.0
     log.info(
         "speed: %.3g s simulated in %.3g s (%.3g x real time) on %s, ready after %.3g s%s",
-        biological_s, raw.run_s, biological_s / raw.run_s, raw.target, raw.prepare_s,
-        " of compiling" if raw.compiled else "",
+        biological_s, ran.run_s, biological_s / ran.run_s, ran.target, ran.prepare_s,
+        " of compiling" if ran.compiled else "",
     )  # fmt: skip
-    return recording, summary
+
+
+def _compare(job: Job, plan: dict[str, RunOn], one: Ran, other: Ran, run: RunFolder) -> None:
+    """Print how the two backends compare, and write crosscheck.json."""
+    from scope.crosscheck import Compared
+
+    report = check(job, one.recording, other.recording, *plan.values())
+    compared = Compared(
+        check=report, one=one.recording, other=other.recording, burn_in_ms=job.burn_in_ms
+    )
+    for line in [*report.lines(), f"  {compared.gamma_line()}"]:
+        log.info("%s", line)
+    if not report.passed:
+        log.warning("the two backends differ, and rounding at threshold does not explain it")
+    path = run.write_json("crosscheck.json", report_json([compared.to_json()]))
+    log.info("wrote %s", path)
 
 
 def _draw(job: Job, recording: Recording, summary: Summary, run: RunFolder) -> None:

@@ -18,11 +18,13 @@ from typing import Any, NamedTuple
 import argh
 
 from bridge.runs.groups import PING_GROUPS
+from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
 from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
 from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
 from cli import common
+from cli.crosscheck import crosscheck
 from cli.forward import image, sim
 from cli.infer import infer
 from cli.scan import scan
@@ -71,6 +73,11 @@ COMMANDS = (
         scan,
         "Run a network over many values of one or two parameters; save a table and a figure.",
         (*PING_GROUPS, *SCAN_GROUPS),
+    ),
+    Command(
+        crosscheck,
+        "Run the same network in Brian2 and in torch and compare them spike for spike.",
+        CROSSCHECK_GROUPS,
     ),
 )
 

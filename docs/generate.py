@@ -4,36 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bridge.runs.groups import PING_GROUPS
-from bridge.runs.groups_scan import (
-    FilmOptions,
-    ParallelOptions,
-    SecondSweepOptions,
-    SweepOptions,
-)
 from bridge.runs.options import table
+from cli.main import COMMANDS
 
 FLAGS = Path(__file__).parent / "flags.md"
 
 
 def flags_page() -> str:
-    """Return the page of all flags, group by group."""
+    """Return the page of all flags, group by group, each with the commands that have it."""
+    names = [command.function.__name__ for command in COMMANDS]
     parts = [
         "# Flags",
-        "Flags of `sim` and `image`; `video` and `scan` have them too, and those at the end. "
         "Written by `python docs/generate.py` from the option groups of `bridge/runs/groups*.py`. "
         "In a recipe (`--config`) and in `config.json` a key is the flag without its dashes; `-` "
         "and `_` are the same there.",
     ]
-    commands = {
-        SweepOptions: "`video`, `scan`", SecondSweepOptions: "`scan`", FilmOptions: "`video`",
-        ParallelOptions: "`video`, `scan`",
-    }  # fmt: skip
-    for group in PING_GROUPS:
-        title = (group.__doc__ or "").strip().rstrip(".")
-        parts += [f"## {title}", table(group).strip()]
-    for group, where in commands.items():
-        title = (group.__doc__ or "").strip().rstrip(".")
+    groups = dict.fromkeys(group for command in COMMANDS for group in command.groups)
+    for group in groups:
+        title = (group.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        having = [c.function.__name__ for c in COMMANDS if group in c.groups]
+        where = "every command" if having == names else ", ".join(f"`{name}`" for name in having)
         parts += [f"## {title} ({where})", table(group).strip()]
     return "\n\n".join(parts) + "\n"
 

@@ -40,6 +40,8 @@ class ForwardPass:
         The readout after each step, where it was asked for.
     lost_step : int or None
         First step at which a voltage was not finite, or beyond a million mV.
+    loops : {"eager", "compiled"}
+        What ran the steps.
     """
 
     logits: Tensor
@@ -48,6 +50,7 @@ class ForwardPass:
     traces: Mapping[str, Tensor] = field(default_factory=dict)
     output: Tensor | None = None
     lost_step: int | None = None
+    loops: str = "eager"
 
 
 @dataclass(frozen=True, kw_only=True)

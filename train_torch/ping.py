@@ -101,6 +101,7 @@ class PingNetwork(SpikingNetwork):
             counts=counts,
             spikes=spikes if keep.spikes else {},
             lost_step=lost if lost < batch.n_steps else None,
+            loops="compiled",
         )
 
     def _layer_constants(self) -> compiled.LayerConstants:

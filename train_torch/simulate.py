@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bridge.network.readout import read_out
 from bridge.network.spec import NetworkSpec, PingSpec
 from bridge.network.start import initial_voltages
 from bridge.network.stimulus import EventRows, Stimulus
@@ -85,13 +87,18 @@ def simulate(
     began = time.perf_counter()
     with torch.no_grad():
         run = network(
-            stimulus, keep_spikes=True, keep_traces=record_traces, keep_output=True,
+            stimulus, keep_spikes=True, keep_traces=record_traces,
             v_start_mv=starts, matrices=used, kernels=kernels,
         )  # fmt: skip
     run_s = time.perf_counter() - began
     if progress is not None:
         progress(1.0)
     recording = _recording(network, stimulus, run, seed=seed)
+    _, output = read_out(
+        spec, matrices, recording.spikes[recording.last_exc], n_steps=stimulus.n_steps,
+        n_trials=stimulus.n_trials, dt_ms=stimulus.dt_ms,
+    )  # fmt: skip
+    recording = dataclasses.replace(recording, output=output)
     return recording, TorchRun(target=recording.backend.removeprefix("torch:"), run_s=run_s)
 
 
@@ -109,6 +116,7 @@ def _recording(
         for name, trace in run.traces.items()
         if not name.startswith("gi_i") or bool(trace.any())
     }
+    backend = f"torch:{network.device.type}:{str(network.dtype).removeprefix('torch.')}"
     return Recording(
         dt_ms=stimulus.dt_ms,
         n_steps=stimulus.n_steps,
@@ -118,7 +126,7 @@ def _recording(
         traces=traces,
         logits=run.logits.double().cpu().numpy(),
         output=None if run.output is None else _trial_first(run.output),
-        backend=f"torch:{network.device.type}:{str(network.dtype).removeprefix('torch.')}",
+        backend=backend if run.loops == "eager" else f"{backend}:{run.loops}",
         seed=seed,
         config={"model": spec.model},
     )

@@ -60,8 +60,8 @@ ELSEWHERE = {
     "save_recording", "record_traces",
     # printed: below
     "burn_in",
-    # where it runs: below
-    "backend", "codegen", "device", "fast_math", "modal", "modal_gpu",
+    # where it runs: below, and test_backend.py
+    "backend", "dtype", "kernels", "codegen", "device", "fast_math", "modal", "modal_gpu",
 }  # fmt: skip
 
 
@@ -137,8 +137,6 @@ def test_codegen_and_fast_math(call, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--backend", "torch"), "the torch network is not part of this version"),
-        (("--backend", "both"), "the torch network is not part of this version"),
         (("--device", "mps"), "Brian2 has no target for it"),
         (("--device", "cpu", "--codegen", "cuda"), "contradict each other"),
         (("--device", "cuda", "--codegen", "cpp"), "contradict each other"),
