@@ -39,6 +39,7 @@ from train_torch.networks import Learning, build_network
 DT_MS = (0.05, 0.1, 0.25, 0.5, 1.0)
 N_DIGITS = 4
 REFERENCE = "numpy"
+LARGE = "ping, 784 channels, 512 E, 128 I"
 TORCH = ["float64 eager", "float64 compiled", "float32 eager", "float32 compiled"]
 
 
@@ -149,6 +150,7 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="four networks, dt 0.5 and 1 ms, one compiled"
     )
+    parser.add_argument("--only", default="", help="networks whose name holds this text")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()
     wanted = ["numpy", "cpp"] if options.quick else ["numpy", "cython", "cpp"]
@@ -160,7 +162,7 @@ def main() -> int:
     rows: list[dict] = []
     gathered: dict[str, list] = {}
     for k, (name, spec, drawn) in enumerate(networks()):
-        if options.quick and k not in (0, 5, 8, 9):
+        if (options.quick and k not in (0, 5, 8, 9)) or options.only not in name:
             continue
         learned = trained(spec, drawn, n_steps=5 if options.quick else 20)
         reports: dict[str, list] = {}
@@ -181,7 +183,7 @@ def main() -> int:
                     gathered.setdefault(runner, []).append(report)
         rows += show(name, reports)
         print(f"{'':40}({time.perf_counter() - began:.0f} s)", flush=True)
-    if not options.quick:
+    if not options.quick and options.only in LARGE:
         spec = PingSpec(n_in=784, layers=(ei_layer(512),))
         draw = WeightDraw(
             w_in=DrawRule(1.2, 0.12, 0.95), w_ei=DrawRule(1.0, 0.1), w_ie=DrawRule(2.0, 0.2)
@@ -195,7 +197,7 @@ def main() -> int:
             for runner, report in held_against(spec, weights, stimulus, targets, TORCH).items():
                 reports.setdefault(runner, []).append(report)
                 gathered.setdefault(runner, []).append(report)
-        rows += show("ping, 784 channels, 512 E, 128 I", reports)
+        rows += show(LARGE, reports)
     print("\nall together")
     rows += show("all", gathered)
     for kind in ("float32 eager", "float32 compiled"):
