@@ -42,6 +42,7 @@ FLIPS = {
     "input_rate": ((), ("--input-rate", "300"), "result"),
     "stim_overdrive": ((), ("--stim-overdrive", "2"), "result"),
     "bias": ((), ("--bias", "0.001"), "result"),
+    "encoder": (DIGIT, ("--encoder", "events"), "result"),
     "digit": (DIGIT, ("--digit", "3"), "result"),
     "sample": (DIGIT, ("--sample", "1"), "result"),
     "trials": ((), ("--trials", "2"), "result"),
