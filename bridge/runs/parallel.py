@@ -13,6 +13,7 @@ import pickle
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -200,7 +201,9 @@ class _Processes:
             ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
         )
         environment["PYTHONWARNINGS"] = "ignore"  # the caller has heard them already
-        self._executor = ProcessPoolExecutor(max_workers=jobs, env=environment)
+        self._executor = ProcessPoolExecutor(
+            max_workers=jobs, env=environment, initializer=_end_with, initargs=(os.getpid(),)
+        )
 
     def start(self, arguments: tuple[Any, ...]) -> Any:
         return self._executor.submit(_run_from_file, self._token, self._payload, arguments)
@@ -287,6 +290,17 @@ def _pickled(make_task: Callable[[], Task]) -> bytes:
 
     payload: bytes = pickle.dumps(make_task)
     return payload
+
+
+def _end_with(parent: int) -> None:
+    """Let this worker end when its parent is gone: one that was killed can't stop its workers."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 _lock = threading.Lock()
