@@ -12,7 +12,8 @@ from scipy.optimize import linear_sum_assignment
 
 from bridge import crosscheck
 from bridge.coincidence import coincidence, match_spikes, steps_in
-from bridge.crosscheck import TIE, compare, explain
+from bridge.crosscheck import TIE, compare
+from bridge.divergence import explain
 from bridge.network.spec import LayerSpec, PingSpec
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import Weights
