@@ -1,0 +1,1 @@
+"""Rate network to spiking network: tasks, model files, conversion, scaling-factor search."""
