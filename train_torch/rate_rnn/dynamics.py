@@ -94,15 +94,17 @@ class _Rates(torch.autograd.Function):
         r = torch.empty_like(x)
         x[0] = x_start
         r[0] = phi(x[0])
-        into = w.t()
+        into = w.t().contiguous()
         sigmoid = activation == "sigmoid"
+        # Views of all steps at once: taking one by one costs more than the arithmetic.
+        xs, rs, drives = x.unbind(0), r.unbind(0), drive.unbind(0)
         for t in range(1, n_steps):
-            torch.addmm(drive[t - 1], r[t - 1], into, out=x[t])
-            x[t].addcmul_(x[t - 1], leak)
+            torch.addmm(drives[t - 1], rs[t - 1], into, out=xs[t])
+            xs[t].addcmul_(xs[t - 1], leak)
             if sigmoid:
-                torch.sigmoid(x[t], out=r[t])
+                torch.sigmoid(xs[t], out=rs[t])
             else:
-                r[t] = phi(x[t])
+                rs[t].copy_(phi(xs[t]))
         ctx.save_for_backward(w, leak, x, r)
         ctx.activation = activation
         return x, r
@@ -114,9 +116,11 @@ class _Rates(torch.autograd.Function):
         slope = ACTIVATIONS[ctx.activation][1](x, r)
         # What reaches x[t] from outside the loop; the recurrence adds the rest, last step first.
         total = grad_x + grad_r * slope
+        totals, slopes = total.unbind(0), slope.unbind(0)
+        back = torch.empty_like(x[0])
         for t in range(len(x) - 2, -1, -1):
-            total[t].addcmul_(total[t + 1] @ w, slope[t])
-            total[t].addcmul_(total[t + 1], leak)
+            torch.mm(totals[t + 1], w, out=back)
+            totals[t].addcmul_(back, slopes[t]).addcmul_(totals[t + 1], leak)
         later, before = total[1:], r[:-1]
         n_cells = w.shape[0]
         grad_w = later.reshape(-1, n_cells).t() @ before.reshape(-1, n_cells)

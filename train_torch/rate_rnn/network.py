@@ -177,15 +177,18 @@ class FR_RNN_dale(nn.Module):  # noqa: N801  # the published name
             Standard normal deviates of the start and of each step; none without.
         """
         alpha = (dt / self.tau_steps(taus)).squeeze(1)
-        drive = alpha * (stim[:, :, :-1].permute(2, 0, 1) @ self.w_in.t())
-        start = torch.zeros(stim.shape[0], self.N, dtype=self.w.dtype, device=self.w.device)
+        n_trials, n_in, n_steps = stim.shape
+        rows = stim[:, :, :-1].permute(2, 0, 1).reshape(-1, n_in)  # one product for all steps
+        drive = (alpha * (rows @ self.w_in.t())).view(n_steps - 1, n_trials, self.N)
+        start = torch.zeros(n_trials, self.N, dtype=self.w.dtype, device=self.w.device)
         if noise is not None:
             start = noise[0] * X_START_NOISE
             drive = drive + noise[1] * X_NOISE
         x, r = run_rates(
             alpha[:, None] * self.effective_w(), drive, 1.0 - alpha, start, activation
         )
-        o = (r[1:] @ self.w_out.t()).squeeze(-1).t() + self.b_out
+        o = (r[1:].reshape(-1, self.N) @ self.w_out.t()).view(n_steps - 1, n_trials).t()
+        o = o + self.b_out
         return x, r, o
 
     def forward(
