@@ -26,6 +26,7 @@ from bridge.rate_to_spike.lif import (
     drive,
     n_lif_steps,
     read_stims,
+    scale_noise,
 )
 from bridge.rate_to_spike.model_file import STEP_MS, RateModel
 from bridge.rate_to_spike.readout import Readout
@@ -202,8 +203,7 @@ def LIF_network_fnc(  # noqa: N802  # the published name
         network=network,
         factors=np.array([float(factor)]),
         drive=drive(network, columns)[np.newaxis],
-        # A tenth by division, as published: other roundings are other spikes.
-        noise=(drawn / 10.0 if scale == 0.1 else drawn * scale)[np.newaxis],
+        noise=scale_noise(drawn, scale)[np.newaxis],
         v_start=v_start[np.newaxis],
         stimulation=read_stims(stims, network.n, n_steps, coins),
         record_traces=traces,
@@ -288,7 +288,7 @@ def _check_v0(v0: Any, n: int) -> NDArray[np.float64]:
 def _check_noise(noise: Any, rng: np.random.Generator, n_steps: int, n: int) -> NDArray[np.float64]:
     if noise is None or isinstance(noise, np.random.Generator):
         return (rng if noise is None else noise).standard_normal((n_steps, n))
-    found = np.asarray(noise, dtype=np.float64)
+    found = np.array(noise, dtype=np.float64)  # a copy: it is scaled in place
     if found.ndim == 0 and found == 0:
         return np.zeros((n_steps, n))
     if found.shape != (n_steps, n):

@@ -51,8 +51,10 @@ is dt in seconds, or 1 to count steps)."""
 
 _MEMBRANE = """
 _slope = int(tick * (t_in_timesteps + 1) > last + ref) * (-v + ((i_syn + bias) + ext)) / tau_m
-v = v + dt_s * _slope + z
+_v_driven = v + dt_s * _slope
+v = _v_driven + z
 """
+# In two assignments: `v + a + z` would be rewritten as `v += a + z`, another rounding.
 # The rest of the published step does not depend on the spikes of this step: it may come before
 # the threshold. i_syn is read above before it changes here.
 STEP_RISING = (

@@ -101,6 +101,10 @@ class XORTask(AbstractTask):
         start = self._end + self.response_after
         return start, min(start + self.response_dur, self.n_steps)
 
+    def evaluation_start(self) -> int:
+        """Return the end of the second pulse."""
+        return self._end
+
     def expected_response(self, label: Any) -> int:
         """Return 1 for the same sign, -1 for different ones."""
         return 1 if label == "same" else -1

@@ -268,3 +268,13 @@ def draw_v_start(rng: np.random.Generator, n: int, init_v: str = "uniform") -> N
         raise ValueError(f"init_v = {init_v!r} is unknown; use {' or '.join(INIT_V)}")
     low, high = INIT_V[init_v]
     return np.asarray(low + (high - low) * rng.random(n))
+
+
+def scale_noise(deviates: NDArray[np.float64], noise_mv: float) -> NDArray[np.float64]:
+    """Return standard normal deviates as they are added to a voltage (mV); works in place."""
+    # A tenth by division, as published: another rounding would be another voltage.
+    if noise_mv == 0.1:
+        deviates /= 10.0
+    else:
+        deviates *= noise_mv
+    return deviates

@@ -140,6 +140,10 @@ class AbstractTask(ABC):
             f"{type(self).__name__} has no response_window(): define it to evaluate the task"
         )
 
+    def evaluation_start(self) -> int:
+        """Return the rate step from which a spiking network's output is judged, to its end."""
+        return self.response_window()[0]
+
     def expected_response(self, label: Any) -> int:
         """Return 1 or -1 for an answer of that sign, 0 for none.
 
@@ -156,6 +160,8 @@ class AbstractTask(ABC):
         """Return whether a rate network's output, shape (T - 1,), is right."""
         start, stop = self.response_window()
         window = np.asarray(output, dtype=np.float64).ravel()[start:stop]
+        if not window.size:
+            raise ValueError(f"task {self.name}: no step is left after the stimuli to answer in")
         expected = self.expected_response(label)
         if expected == 0:
             return bool(np.abs(window).max() < NO_RESPONSE_MAX)
