@@ -357,3 +357,29 @@ def _copied(given: Any, shape: tuple[int | None, ...], name: str, to: dict[str, 
         wanted = ", ".join("n_in" if n is None else str(n) for n in shape)
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}; needed is ({wanted})")
     return tensor.to(**to)
+
+
+def make_network(
+    *,
+    n_units: int,
+    n_in: int,
+    p_inh: float = 0.2,
+    p_rec: float = 0.2,
+    som_n: int = 0,
+    w_dist: str = "gaus",
+    gain: float = 1.5,
+    apply_dale: bool = True,
+    rng: np.random.Generator,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> FR_RNN_dale:
+    """Return a network at its published start: input weights N(0, 1), output weights N(0, 1)/100.
+
+    Everything comes from `rng`: input weights, output weights, then the network's own draws.
+    """
+    w_in = rng.standard_normal((n_units, n_in))
+    w_out = rng.standard_normal((1, n_units)) / 100.0
+    return FR_RNN_dale(
+        n_units, p_inh, p_rec, w_in, som_n, w_dist, gain, apply_dale, w_out, device,
+        seed=rng, dtype=dtype,
+    )  # fmt: skip

@@ -1,0 +1,48 @@
+"""Figures of the way from a rate network to a spiking one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from scope.style import EXC, GREY, INH, OTHERS, SHADE, dress, house_style, new_figure
+
+LIF_STEP_MS = 0.05
+RATE_STEP_MS = 5.0
+
+
+def draw_learning(
+    losses: Sequence[float], history: Sequence[Mapping[str, float]], *, title: str = ""
+) -> Figure:
+    """Return the learning curve: loss of each update, accuracy of each evaluation."""
+    with house_style():
+        figure = new_figure(9.0, 4.2, 100)
+        ax = figure.subplots()
+        n = np.arange(1, len(losses) + 1)
+        ax.plot(n, losses, color=SHADE, linewidth=0.8, label="loss of an update")
+        window = max(1, len(losses) // 100)
+        if len(losses) > 2 * window:
+            mean = np.convolve(losses, np.ones(window) / window, mode="valid")
+            ax.plot(n[window - 1 :], mean, color=GREY, label=f"mean of {window}")
+        ax.set_xlim(0, max(len(losses), 1))
+        ax.set_ylim(bottom=0)
+        dress(ax, title=title, xlabel="Update", ylabel="Loss")
+        other = ax.twinx()
+        updates = [entry["update"] for entry in history]
+        other.plot(
+            updates, [entry["performance"] for entry in history], color=EXC, marker="o",
+            markersize=4, linewidth=1.5, label="accuracy",
+        )  # fmt: skip
+        other.axhline(0.95, color=EXC, linewidth=1, linestyle=":")
+        other.set_ylim(0, 1.05)
+        dress(other, ylabel="Accuracy (rate network)")
+        other.spines["right"].set_visible(True)
+        lines = [*ax.get_lines(), other.get_lines()[0]]
+        other.legend(lines, [str(line.get_label()) for line in lines], loc="center right")
+        figure.tight_layout()
+    return figure
