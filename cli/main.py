@@ -19,12 +19,12 @@ import argh
 
 from bridge.runs.groups import PING_GROUPS
 from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
-from bridge.runs.groups_rate import RATE_TRAIN_GROUPS
+from bridge.runs.groups_rate import RATE_SEARCH_GROUPS, RATE_TRAIN_GROUPS
 from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
 from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
-from cli import common, rate
+from cli import common, rate, rate_spiking
 from cli.crosscheck import crosscheck
 from cli.forward import image, sim
 from cli.infer import infer
@@ -98,6 +98,11 @@ COMMAND_GROUPS: dict[str, CommandGroup] = {
                 rate.train,
                 "Train a rate network under Dale's law on a cognitive task.",
                 RATE_TRAIN_GROUPS,
+            ),
+            Command(
+                rate_spiking.search,
+                "Find the scaling factor at which the spiking network solves the task best.",
+                RATE_SEARCH_GROUPS,
             ),
         ),
     ),

@@ -46,3 +46,30 @@ def draw_learning(
         other.legend(lines, [str(line.get_label()) for line in lines], loc="center right")
         figure.tight_layout()
     return figure
+
+
+def draw_search(
+    rows: Sequence[Mapping[str, Any]], *, best: float, rule: str, title: str = ""
+) -> Figure:
+    """Return accuracy against the scaling factor, both rules, with 95 % intervals."""
+    with house_style():
+        figure = new_figure(9.0, 4.2, 100)
+        ax = figure.subplots()
+        factors = [row["scaling_factor"] for row in rows]
+        lines = (("strict", EXC, "o", "-"), ("published", INH, "s", "--"))
+        same = all(row["strict"] == row["published"] for row in rows)
+        for name, colour, marker, line in lines[:1] if same else lines:
+            value = np.array([row[name] for row in rows])
+            low = np.array([row[f"{name}_low"] for row in rows])
+            high = np.array([row[f"{name}_high"] for row in rows])
+            ax.errorbar(
+                factors, value, [np.maximum(value - low, 0), np.maximum(high - value, 0)],
+                color=colour, marker=marker, linestyle=line, markersize=5, capsize=2,
+                elinewidth=1, label="accuracy" if same else f"{name} rule",
+            )  # fmt: skip
+        ax.axvline(best, color=GREY, linewidth=1, linestyle=":", label=f"best ({rule}): {best:g}")
+        ax.set_ylim(-0.02, 1.05)
+        ax.legend(loc="lower left")
+        dress(ax, title=title.strip(), xlabel="Scaling factor (Hz)", ylabel="Accuracy")
+        figure.tight_layout()
+    return figure

@@ -135,7 +135,7 @@ class RateLifModel:
         n_synapses = self.connectivity.n_entries * self.n_runs
         return Workload(
             n_steps=self.n_steps,
-            n_updaters=7,
+            n_updaters=24,  # the membrane alone is a dozen operations of the numpy target
             n_cells=self.n_runs * self.network.n,
             n_deliveries=n_synapses * EXPECTED_RATE_HZ * self.n_steps * self.network.parameters.dt_s,
         )
