@@ -19,7 +19,13 @@ import argh
 
 from bridge.runs.groups import PING_GROUPS
 from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
-from bridge.runs.groups_rate import RATE_SEARCH_GROUPS, RATE_TRAIN_GROUPS
+from bridge.runs.groups_rate import (
+    RATE_CONVERT_GROUPS,
+    RATE_EVAL_GROUPS,
+    RATE_PLOT_GROUPS,
+    RATE_SEARCH_GROUPS,
+    RATE_TRAIN_GROUPS,
+)
 from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
 from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser
@@ -103,6 +109,21 @@ COMMAND_GROUPS: dict[str, CommandGroup] = {
                 rate_spiking.search,
                 "Find the scaling factor at which the spiking network solves the task best.",
                 RATE_SEARCH_GROUPS,
+            ),
+            Command(
+                rate_spiking.convert,
+                "Turn a rate network into a spiking one and compare their outputs.",
+                RATE_CONVERT_GROUPS,
+            ),
+            Command(
+                rate_spiking.eval_,
+                "Test a spiking network and its rate network on fresh trials.",
+                RATE_EVAL_GROUPS,
+            ),
+            Command(
+                rate_spiking.plot,
+                "Draw one trial of each type: both outputs, and who fired when.",
+                RATE_PLOT_GROUPS,
             ),
         ),
     ),

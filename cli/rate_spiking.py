@@ -244,3 +244,135 @@ def _table(rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def convert(**given: Any) -> None:
+    """Turn a rate network into a spiking one, and compare the two."""
+    import numpy as np
+
+    from bridge.formats.files import write_npz
+    from bridge.rate_to_spike.evaluation import compare_with_rate_model
+    from bridge.rate_to_spike.lif import convert as to_spiking
+    from scope.files import save_figure
+    from scope.rate_pictures import draw_comparison
+
+    resolved, _ = resolve_options("rate convert", given, RATE_CONVERT_GROUPS)
+    path, model, factor, task = _chosen(resolved)
+    options = _search_options(resolved)
+    network = to_spiking(model, rectify=options.rectify, parameters=options.parameters)
+    with _run_folder(resolved, "rate convert", path, factor) as run:
+        arrays: dict[str, Any] = {
+            "w": network.scaled_w(factor), "w_in": network.w_in, "w_out": network.w_out / factor,
+            "tau_d_s": network.tau_d_s, "inh": network.inh, "scaling_factor": np.float64(factor),
+        }  # fmt: skip
+        arrays |= {
+            name: np.asarray(value) for name, value in vars(options.parameters).items()
+        }
+        run.write("lif_network.npz", lambda partial: write_npz(partial, arrays))
+        comparison = compare_with_rate_model(model, task, factor, options, label="trials")
+        report = comparison.report()
+        run.write_json("conversion.json", report)
+        types = [trial.type for trial in comparison.measured.trials]
+        figure = draw_comparison(comparison.rate, comparison.spiking, types, title=task.name)
+        run.write("conversion.png", lambda partial: save_figure(figure, partial))
+        _say_report(report, run)
+
+
+def eval_(**given: Any) -> None:
+    """Test a spiking network, and its rate network, on fresh trials."""
+    from bridge.rate_to_spike.evaluation import compare_with_rate_model, summarise
+    from bridge.rate_to_spike.samples import sample_trials, write_samples
+    from scope.rate_pictures import write_plots
+
+    resolved, _ = resolve_options("rate eval", given, RATE_EVAL_GROUPS)
+    path, model, factor, task = _chosen(resolved)
+    options, wanted = _search_options(resolved), resolved[RateEvalOptions]
+    with _run_folder(resolved, "rate eval", path, factor) as run:
+        comparison = compare_with_rate_model(model, task, factor, options, label="trials")
+        found = summarise(comparison)
+        run.write_json("results.json", found)
+        _say_report(found["comparison"], run)
+        if wanted.all_trial_types or wanted.plots:
+            samples = sample_trials(
+                model, task, factor, seed=options.seed, rectify=options.rectify,
+                engine=options.engine,
+            )  # fmt: skip
+            if wanted.all_trial_types:
+                write_samples(run.path("sample_trials.npz"), samples)
+            if wanted.plots:
+                write_plots(
+                    run.folder, samples, model.inh, title=task.name, threshold=task.threshold
+                )
+
+
+def plot(**given: Any) -> None:
+    """Draw one trial of each type: rate and spiking outputs, and rasters."""
+    from bridge.rate_to_spike.samples import sample_trials
+    from scope.files import save_figure
+    from scope.rate_pictures import draw_outputs, draw_rasters
+
+    resolved, _ = resolve_options("rate plot", given, RATE_PLOT_GROUPS)
+    path, model, factor, task = _chosen(resolved)
+    start_ms = resolved[RatePlotOptions].start_ms
+    if start_ms >= 5.0 * task.n_steps:
+        raise ValueError(f"--start {start_ms:g} ms leaves nothing of {5 * task.n_steps} ms")
+    with _run_folder(resolved, "rate plot", path, factor) as run:
+        samples = sample_trials(
+            model, task, factor, seed=resolved[RateRunOptions].seed,
+            rectify=_RECTIFY[resolved[RateModelOptions].rectify], engine=_engine(resolved),
+        )  # fmt: skip
+        for name, figure in (
+            ("network_output.png", draw_outputs(
+                samples, title=task.name, threshold=task.threshold, start_ms=start_ms)),
+            ("spike_raster.png", draw_rasters(
+                samples, model.inh, title=task.name, start_ms=start_ms)),
+        ):  # fmt: skip
+            where = run.write(name, functools.partial(save_figure, figure))
+            log.info("wrote %s", where)
+
+
+def _chosen(resolved: Resolved) -> tuple[Path, RateModel, float, AbstractTask]:
+    """Return file, model, scaling factor and task that the options name."""
+    from bridge.rate_to_spike.evaluation import load_model_and_scaling_factor
+    from bridge.rate_to_spike.model_file import RateModel
+
+    given = resolved[RateModelOptions].model
+    if given is None:
+        raise ValueError("--model FILE is needed: a .mat file of rate train")
+    path, factor = load_model_and_scaling_factor(
+        given, resolved[RateFactorOptions].scaling_factor
+    )
+    model = RateModel.load(path)
+    return path, model, factor, _task(resolved, model, path)
+
+
+def _run_folder(resolved: Resolved, mode: str, path: Path, factor: float) -> RunFolder:
+    from bridge.runs.folder import RunFolder
+
+    options = resolved[RateRunOptions]
+    return RunFolder(
+        options.out_dir or path.parent / mode.split()[1],
+        mode=mode, config=resolved.to_json() | {"derived": {"scaling_factor": factor}},
+        argv=ARGV, wipe=options.wipe_dir, protect=[path],
+    )  # fmt: skip
+
+
+def _say_report(report: Mapping[str, Any], run: RunFolder) -> None:
+    rate, strict = report["rate_accuracy"], report["spiking_accuracy_strict"]
+    published = report["spiking_accuracy_published"]
+    log.info(
+        "scaling factor %g, %d trials: spiking %.2f right (95 %%: %.2f to %.2f; published rule "
+        "%.2f), rate %.2f", report["scaling_factor"], report["n_trials"], strict["share"],
+        *strict["interval_95"], published["share"], rate["share"],
+    )  # fmt: skip
+    for name, one in report["types"].items():
+        log.info(
+            "  %-8s %3d trials: spiking %.2f, rate %.2f", name, one["n_trials"],
+            one["spiking_accuracy_strict"], one["rate_accuracy"],
+        )  # fmt: skip
+    log.info(
+        "outputs: correlation %.3f, RMS difference %.3f; E %.1f Hz, I %.1f Hz",
+        report["output_correlation"], report["output_rms_difference"], report["rate_exc_hz"],
+        report["rate_inh_hz"],
+    )  # fmt: skip
+    log.info("wrote %s", run.folder)
