@@ -144,9 +144,7 @@ def build_parser() -> Parser:
     _add_commands(commands, COMMANDS)
     for name, (text, own) in COMMAND_GROUPS.items():
         group = commands.add_parser(name, help=text, description=text)
-        _add_commands(
-            group.add_subparsers(title="commands", metavar="COMMAND", required=True), own
-        )
+        _add_commands(group.add_subparsers(title="commands", metavar="COMMAND", required=True), own)
     return parser
 
 

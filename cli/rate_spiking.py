@@ -265,9 +265,7 @@ def convert(**given: Any) -> None:
             "w": network.scaled_w(factor), "w_in": network.w_in, "w_out": network.w_out / factor,
             "tau_d_s": network.tau_d_s, "inh": network.inh, "scaling_factor": np.float64(factor),
         }  # fmt: skip
-        arrays |= {
-            name: np.asarray(value) for name, value in vars(options.parameters).items()
-        }
+        arrays |= {name: np.asarray(value) for name, value in vars(options.parameters).items()}
         run.write("lif_network.npz", lambda partial: write_npz(partial, arrays))
         comparison = compare_with_rate_model(model, task, factor, options, label="trials")
         report = comparison.report()
@@ -339,9 +337,7 @@ def _chosen(resolved: Resolved) -> tuple[Path, RateModel, float, AbstractTask]:
     given = resolved[RateModelOptions].model
     if given is None:
         raise ValueError("--model FILE is needed: a .mat file of rate train")
-    path, factor = load_model_and_scaling_factor(
-        given, resolved[RateFactorOptions].scaling_factor
-    )
+    path, factor = load_model_and_scaling_factor(given, resolved[RateFactorOptions].scaling_factor)
     model = RateModel.load(path)
     return path, model, factor, _task(resolved, model, path)
 

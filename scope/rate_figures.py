@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from scope.style import EXC, GREY, INH, OTHERS, SHADE, dress, house_style, new_figure
+from scope.style import EXC, GREY, INH, SHADE, dress, house_style, new_figure
 
-LIF_STEP_MS = 0.05
 RATE_STEP_MS = 5.0
 
 
@@ -71,5 +69,21 @@ def draw_search(
         ax.set_ylim(-0.02, 1.05)
         ax.legend(loc="lower left")
         dress(ax, title=title.strip(), xlabel="Scaling factor (Hz)", ylabel="Accuracy")
+        figure.tight_layout()
+    return figure
+
+
+def draw_output(
+    output: NDArray[np.float64], *, dt_s: float, title: str = "", threshold: float | None = None
+) -> Figure:
+    """Return the output of a spiking network, shape (step,), over time."""
+    with house_style():
+        figure = new_figure(9.0, 3.6, 100)
+        ax = figure.subplots()
+        ax.plot(dt_s * 1000.0 * np.arange(1, len(output) + 1), output, color=EXC, linewidth=1.2)
+        if threshold is not None:
+            for level in (threshold, -threshold):
+                ax.axhline(level, color=GREY, linewidth=0.6)
+        dress(ax, title=title, xlabel="Time (ms)", ylabel="Output")
         figure.tight_layout()
     return figure

@@ -71,9 +71,7 @@ def draw_outputs(
     return figure
 
 
-def plot_raster(
-    ax: Axes, sample: Sample, inh: NDArray[np.bool_], *, start_ms: float = 0.0
-) -> Axes:
+def plot_raster(ax: Axes, sample: Sample, inh: NDArray[np.bool_], *, start_ms: float = 0.0) -> Axes:
     """Draw the spikes of a trial: excitatory cells below, inhibitory ones above."""
     order = np.argsort(inh, kind="stable")
     row = np.empty(len(inh), dtype=int)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from bridge.rate_to_spike.lif import (
     SKIPPED_STEPS,
-    LifNetwork,
     LifParameters,
     Stimulation,
     check_factors,
@@ -88,7 +87,7 @@ def spikes_of(raw: RawRun, model: RateLifModel) -> Spikes:
     )  # fmt: skip
 
 
-def LIF_network_fnc(  # noqa: N802  # the published name
+def LIF_network_fnc(  # the published name
     model: str | Path | Mapping[str, Any] | RateModel,
     scaling_factor: float,
     u: Any,
@@ -265,9 +264,7 @@ def _parameters(
             f"parameters: unknown {sorted(unknown)[0]!r}; use one of {', '.join(sorted(legal))}"
         )
     values: dict[str, Any] = dict(given or {})
-    return LifParameters(
-        dt_s=0.00005 * downsample, refractory=refractory, **values
-    )
+    return LifParameters(dt_s=0.00005 * downsample, refractory=refractory, **values)
 
 
 def _check_record(record: Iterable[str]) -> set[str]:
@@ -310,4 +307,4 @@ def _time_constants(model: RateModel, *, initial: bool) -> Any:
     return model.tau_steps(initial=initial) * STEP_MS / 1000.0
 
 
-__all__ = ["LIF_network_fnc", "RECORDED", "Spikes", "Stimulation", "spikes_of", "time_axis"]
+__all__ = ["RECORDED", "LIF_network_fnc", "Spikes", "Stimulation", "spikes_of", "time_axis"]

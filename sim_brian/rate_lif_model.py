@@ -137,7 +137,10 @@ class RateLifModel:
             n_steps=self.n_steps,
             n_updaters=24,  # the membrane alone is a dozen operations of the numpy target
             n_cells=self.n_runs * self.network.n,
-            n_deliveries=n_synapses * EXPECTED_RATE_HZ * self.n_steps * self.network.parameters.dt_s,
+            n_deliveries=n_synapses
+            * EXPECTED_RATE_HZ
+            * self.n_steps
+            * self.network.parameters.dt_s,
         )
 
     def structure(self) -> str:

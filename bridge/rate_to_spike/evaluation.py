@@ -406,7 +406,10 @@ def evaluate_task(
             from scope.rate_pictures import write_plots
 
             write_plots(
-                path.parent / "plots", samples, model.inh, title=task.name,
+                path.parent / "plots",
+                samples,
+                model.inh,
+                title=task.name,
                 threshold=task.threshold,
             )
     return found

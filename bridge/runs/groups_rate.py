@@ -55,9 +55,7 @@ class RateNetworkOptions(Options):
         (4.0, 20.0), "time constant of all units, or the range in which each learns its own",
         unit="rate steps of 5 ms", above=0, nargs=(1, 2),
     )  # fmt: skip
-    act: str = option(
-        "sigmoid", "activation", choices=("sigmoid", "clipped_relu", "softplus")
-    )
+    act: str = option("sigmoid", "activation", choices=("sigmoid", "clipped_relu", "softplus"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +85,7 @@ class RateTrainRunOptions(Options):
     """Run and output."""
 
     config: Path | None = option(None, "read settings from a YAML recipe; keys are flag names")
-    out_dir: Path | None = option(
-        None, "output folder", shown_default="artifacts/rate/TASK"
-    )
+    out_dir: Path | None = option(None, "output folder", shown_default="artifacts/rate/TASK")
     wipe_dir: bool = option(False, "clear the output folder first (only one of our own)")
     seed: int = option(0, "seed of weights, trials and noise", at_least=0, at_most=2**31 - 1)
     device: str | None = option(
@@ -145,9 +141,7 @@ class RateSpikingOptions(Options):
         2.0, "rise of the synaptic filter; 0 is a single exponential", unit="ms",
         flag="tau-rise", at_least=0,
     )  # fmt: skip
-    extra_column: bool = option(
-        True, "run T rate steps (T + 1 input columns) instead of T - 1"
-    )
+    extra_column: bool = option(True, "run T rate steps (T + 1 input columns) instead of T - 1")
     legacy_windows: bool = option(False, "timing and windows of the 2019 evaluation")
 
 

@@ -37,9 +37,7 @@ def _softplus_slope(x: Tensor, r: Tensor) -> Tensor:
     return torch.sigmoid(x) * (torch.nn.functional.softplus(x) <= CEILING).to(x.dtype)
 
 
-ACTIVATIONS: dict[
-    str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]
-] = {
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "sigmoid": (torch.sigmoid, _sigmoid_slope),
     "clipped_relu": (_clipped_relu, _clipped_relu_slope),
     "softplus": (_softplus, _softplus_slope),

@@ -43,7 +43,9 @@ def model_fields(
     losses = np.zeros(max(n_trials, len(result.losses)))
     losses[: len(result.losses)] = result.losses
     last = result.history[-1] if result.history else {}
-    settings = {k: v for k, v in task.settings.items() if k in ("T", "stim_on", "stim_dur", "delay")}
+    settings = {
+        k: v for k, v in task.settings.items() if k in ("T", "stim_on", "stim_dur", "delay")
+    }
     return {
         "w": array(net.rectified()),
         "w_in": array(net.w_in),

@@ -24,9 +24,7 @@ def check_loss(name: str) -> str:
     return str(name).lower()
 
 
-def loss_op(
-    o: Sequence[Tensor] | Tensor, z: Any, training_params: Mapping[str, Any]
-) -> Tensor:
+def loss_op(o: Sequence[Tensor] | Tensor, z: Any, training_params: Mapping[str, Any]) -> Tensor:
     """Return the loss of an output: over time a sum, over trials a mean.
 
     ``l1`` is ``sum |o - z|``, ``l2`` is ``sqrt(sum (o - z)^2)`` (not divided by the steps).

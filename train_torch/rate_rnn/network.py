@@ -23,7 +23,7 @@ X_NOISE, X_START_NOISE = 0.1, 0.01
 Noise = None | int | np.random.Generator | tuple[Any, Any]
 
 
-class FR_RNN_dale(nn.Module):  # noqa: N801  # the published name
+class FR_RNN_dale(nn.Module):  # the published name
     """Rate network; `w[i, j]` leads from unit j to unit i.
 
     Parameters
@@ -184,9 +184,7 @@ class FR_RNN_dale(nn.Module):  # noqa: N801  # the published name
         if noise is not None:
             start = noise[0] * X_START_NOISE
             drive = drive + noise[1] * X_NOISE
-        x, r = run_rates(
-            alpha[:, None] * self.effective_w(), drive, 1.0 - alpha, start, activation
-        )
+        x, r = run_rates(alpha[:, None] * self.effective_w(), drive, 1.0 - alpha, start, activation)
         o = (r[1:].reshape(-1, self.N) @ self.w_out.t()).view(n_steps - 1, n_trials).t()
         o = o + self.b_out
         return x, r, o
@@ -344,7 +342,9 @@ class FR_RNN_dale(nn.Module):  # noqa: N801  # the published name
 
 
 def _uniform(rng: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = (rng.random if hasattr(rng, "random") else rng.random_sample)(shape)
+    found: NDArray[np.float64] = (rng.random if hasattr(rng, "random") else rng.random_sample)(
+        shape
+    )
     return found
 
 

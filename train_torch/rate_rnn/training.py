@@ -141,9 +141,7 @@ def train_rate_rnn(
     trainer = _Trainer(net, task, taus, params, seed, batch_size, train_bias)
     if resume and checkpoint_path is not None:
         trainer.resume(checkpoint_path, fingerprint)
-    return trainer.run(
-        n_trials, min_updates, callback, progress, checkpoint_path, fingerprint
-    )
+    return trainer.run(n_trials, min_updates, callback, progress, checkpoint_path, fingerprint)
 
 
 def _check(params: Mapping[str, Any], n_trials: int, batch_size: int) -> None:
@@ -224,9 +222,7 @@ class _Trainer:
         result.last = self.last_trial()
         return result
 
-    def batch(
-        self, n: int, *key: int
-    ) -> tuple[Tensor, Tensor, list[Any], tuple[Tensor, Tensor]]:
+    def batch(self, n: int, *key: int) -> tuple[Tensor, Tensor, list[Any], tuple[Tensor, Tensor]]:
         """Return inputs, targets, labels and noise of `n` trials; a function of seed and key."""
         rng = np.random.default_rng([self.seed, *key])
         trials = [self.task.simulate_trial(seed=rng) for _ in range(n)]
