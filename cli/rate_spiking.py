@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pingbridge")
 
 UNFINISHED = "unfinished"
-_RECTIFY = {"auto": "auto", "on": True, "off": False}
+_RECTIFY: dict[str, bool | str] = {"auto": "auto", "on": True, "off": False}
 
 
 def search(**given: Any) -> None:

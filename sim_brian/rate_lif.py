@@ -72,10 +72,10 @@ def spikes_of(raw: RawRun, model: RateLifModel) -> Spikes:
     n = model.network.n
     v_end = raw.finals["v"]
     if not np.isfinite(v_end).all():
-        run, cell = divmod(int(np.flatnonzero(~np.isfinite(v_end))[0]), n)
-        factor = model.factors[run % len(model.factors)]
+        lost = divmod(int(np.flatnonzero(~np.isfinite(v_end))[0]), n)
+        factor = model.factors[lost[0] % len(model.factors)]
         raise ValueError(
-            f"the voltage of cell {cell} is not finite at scaling factor {factor:g}; the weights "
+            f"the voltage of cell {lost[1]} is not finite at scaling factor {factor:g}; the weights "
             "or the input are too large"
         )
     index, step = raw.spikes["cells"]

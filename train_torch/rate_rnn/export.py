@@ -51,7 +51,7 @@ def model_fields(
         "w_in": array(net.w_in),
         "w_in0": array(net.w_in),
         "w_out": array(net.w_out),
-        "b_out": float(net.b_out),
+        "b_out": net.b_out.item(),
         "N": net.N,
         "m": array(net.mask),
         "som_m": array(net.som_mask),

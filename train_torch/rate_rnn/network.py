@@ -83,7 +83,7 @@ class FR_RNN_dale(nn.Module):  # the published name
         self._set_units(self.assign_exc_inh(rng))
         w = self.initialize_W(rng)
         taus_gaus = rng.standard_normal((self.N, 1))
-        to = {"dtype": dtype, "device": self.device}
+        to: dict[str, Any] = {"dtype": dtype, "device": self.device}
         self.w = nn.Parameter(torch.as_tensor(w).to(**to))
         self.w_out = nn.Parameter(_copied(w_out, (1, self.N), "w_out", to))
         self.b_out = nn.Parameter(torch.zeros((), **to))
@@ -255,7 +255,7 @@ class FR_RNN_dale(nn.Module):  # the published name
     ) -> tuple[Tensor, Tensor] | None:
         if noise is None or (isinstance(noise, int | float) and noise == 0):
             return None
-        like = {"dtype": self.w.dtype, "device": self.w.device}
+        like: dict[str, Any] = {"dtype": self.w.dtype, "device": self.w.device}
         shape = (n_steps - 1, n_trials, self.N)
         if isinstance(noise, str):  # drawn as the steps go, start first
             start = torch.randn((n_trials, self.N), generator=generator, **like)
@@ -321,7 +321,7 @@ class FR_RNN_dale(nn.Module):  # the published name
         self.N, self.som_N = model.n, model.som_n
         self.apply_dale = model.dales_law
         self._set_units(model.inh[:, None])
-        to = {"dtype": self.w.dtype, "device": self.w.device}
+        to: dict[str, Any] = {"dtype": self.w.dtype, "device": self.w.device}
         self.w = nn.Parameter(torch.as_tensor(model.w).to(**to))
         self.w_out = nn.Parameter(torch.as_tensor(model.w_out).to(**to))
         self.b_out = nn.Parameter(torch.tensor(model.b_out, **to))

@@ -226,7 +226,7 @@ class _Trainer:
         """Return inputs, targets, labels and noise of `n` trials; a function of seed and key."""
         rng = np.random.default_rng([self.seed, *key])
         trials = [self.task.simulate_trial(seed=rng) for _ in range(n)]
-        like = {"dtype": self.net.w.dtype, "device": self.net.w.device}
+        like: dict[str, Any] = {"dtype": self.net.w.dtype, "device": self.net.w.device}
         n_steps = self.task.n_steps
         start = rng.standard_normal((n, self.net.N), dtype=np.float32)
         noise = rng.standard_normal((n_steps - 1, n, self.net.N), dtype=np.float32)
@@ -268,7 +268,7 @@ class _Trainer:
         _, _, o = self.outputs(stim, noise)
         loss = float(loss_op(o, target, self.params))
         os = o.cpu().numpy().astype(np.float64)
-        right = [self.task.is_correct(row, label) for row, label in zip(os, labels, strict=True)]
+        right = [self.task.is_correct(os[k], label) for k, label in enumerate(labels)]
         self.result.eval_os, self.result.eval_labels = os, labels
         return {"update": self.update, "performance": float(np.mean(right)), "loss": loss}
 
