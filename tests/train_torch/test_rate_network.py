@@ -77,7 +77,7 @@ def test_the_start_is_the_published_one(reference):
                     tensor.detach().numpy(), data[f"{case['case']}_{name}"], err_msg=name
                 )
             np.testing.assert_array_equal(net.inh, data[f"{case['case']}_inh"])
-            assert (net.NI, net.NE) == (case["NI"], case["NE"])
+            assert (case["NI"], case["NE"]) == (net.NI, net.NE)
 
 
 @pytest.mark.parametrize("run", ["go", "nogo", "go_nonoise"])
