@@ -5,7 +5,7 @@ included. The baseline: the same equations one trial and one step at a time, as 
 runs them, a few trials timed in the same run (before and after) and scaled to as many. Both draw
 their noise inside the timed part.
 
-    python benchmarks/rate_to_spike.py [--quick] [--json FILE] [--tasks go_nogo xor mante] [--jobs N]
+    python benchmarks/rate_to_spike.py [--quick] [--json FILE] [--tasks NAME ...] [--jobs N]
 """
 
 from __future__ import annotations

@@ -80,14 +80,21 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path, batch_size):
     np.testing.assert_array_equal(resumed.last["o"], all_at_once.last["o"])
 
 
+def judged(performance, evaluated):
+    """Return an evaluation that finds this performance in every network."""
+
+    def evaluate(self):
+        evaluated.append(self.update)
+        self.result.eval_os = np.zeros((1, 1))
+        return {"update": self.update, "performance": performance, "loss": 0.0}
+
+    return evaluate
+
+
 def test_go_nogo_goes_on_until_it_is_stable(monkeypatch):
     monkeypatch.setattr(module, "GO_NOGO_MIN_UPDATES", 11)
     evaluated = []
-    monkeypatch.setattr(
-        module._Trainer, "evaluate",
-        lambda self: evaluated.append(self.update)
-        or {"update": self.update, "performance": 1.0, "loss": 0.0},
-    )  # fmt: skip
+    monkeypatch.setattr(module._Trainer, "evaluate", judged(1.0, evaluated))
     params = {"eval_freq": 5}
     result = train_rate_rnn(start(), task(), [10], params, 40, 0)
     assert evaluated == [2, 7, 12]
@@ -98,10 +105,7 @@ def test_go_nogo_goes_on_until_it_is_stable(monkeypatch):
 
 
 def test_the_rule_is_strict(monkeypatch):
-    monkeypatch.setattr(
-        module._Trainer, "evaluate",
-        lambda self: {"update": self.update, "performance": 0.95, "loss": 0.0},
-    )  # fmt: skip
+    monkeypatch.setattr(module._Trainer, "evaluate", judged(0.95, []))
     assert not train_rate_rnn(start(), task(), [10], None, 5, 0, min_updates=0).success
 
 
