@@ -48,3 +48,24 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
     for name in drawn:
         assert f"(images/{name})" in page
         assert (ROOT / "docs" / "images" / name).is_file(), "run: python docs/tutorial.py"
+
+
+def test_the_task_of_the_documentation_can_be_trained_and_judged(monkeypatch):
+    import re
+
+    from bridge.rate_to_spike.tasks import TaskFactory
+    from train_torch.rate_rnn import make_network, train_rate_rnn
+
+    monkeypatch.setattr(TaskFactory, "_registry", {**TaskFactory._registry})
+    page = (ROOT / "docs" / "rate_to_spike.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "rate_to_spike.md", "exec"), {"__name__": "docs"})
+    task = TaskFactory.create_task("hold")
+    stimulus, target, label = task.simulate_trial("down", seed=1)
+    assert label == "down"
+    assert stimulus.min() == target.min() == -1.0
+    assert task.is_correct(target, label)
+    assert not task.is_correct(-target, label)
+    net = make_network(n_units=40, n_in=1, rng=np.random.default_rng(0))
+    result = train_rate_rnn(net, task, [4, 20], {"eval_tr": 10}, 30, 0, batch_size=4)
+    assert np.mean(result.losses[-5:]) < np.mean(result.losses[:5])
