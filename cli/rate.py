@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.runs.applies import asked_for
 from bridge.runs.groups_rate import (
     RATE_TRAIN_GROUPS,
     RateLearningOptions,
@@ -84,6 +85,12 @@ def _make_network(resolved: Resolved, task: AbstractTask) -> FR_RNN_dale:
         raise ValueError(f"--som-units {options.som_units} exceeds --n-units {options.n_units}")
     if not options.apply_dale and options.som_units:
         raise ValueError("--som-units needs inhibitory units: keep --apply-dale")
+    for key, useless in (
+        ("gain", options.w_dist == "gamma"), ("p_inh", not options.apply_dale)
+    ):  # fmt: skip
+        if useless and asked_for(resolved, key):
+            why = "--w-dist gamma" if key == "gain" else "--no-apply-dale"
+            raise ValueError(f"--{key.replace('_', '-')} does nothing with {why}; leave it out")
     device = choose_device(run.device or "cpu", dtype=run.dtype)
     return make_network(
         n_units=options.n_units, n_in=_n_in(task), p_inh=options.p_inh, p_rec=options.p_rec,
@@ -123,6 +130,8 @@ def _train(
     if not options.resume:
         for stale in (CHECKPOINT, "model.mat", "model.pth", "metrics.json", "learning.png"):
             (run.folder / stale).unlink(missing_ok=True)
+    elif not (run.folder / CHECKPOINT).is_file():
+        log.info("nothing to resume yet; starting at the first update")
     log.info(
         "rate train %s: %d units (%d E, %d I), taus %s steps, batch %d, %d parameters learn",
         task.name, net.N, net.NE, net.NI, " to ".join(f"{t:g}" for t in network.decay_taus),
@@ -197,7 +206,7 @@ def _write(
     )  # fmt: skip
     save_mat(run.path("model.mat"), fields)
     settings = {**task.settings, "taus": list(taus), "task": task.name}
-    save_pth(run.path("model.pth"), net, None, settings, params, result)
+    save_pth(run.path("model.pth"), net, settings, params, result)
     metrics = {
         "success": result.success, "updates": len(result.losses),
         "performance": result.performance, "elapsed_s": result.elapsed_s,

@@ -2,15 +2,17 @@
 
 from bridge.rate_to_spike.cognitive import GoNogoTask, ManteTask, XORTask
 from bridge.rate_to_spike.evaluation import (
+    compare_with_rate_model,
+    evaluate_task,
+    load_model_and_scaling_factor,
+)
+from bridge.rate_to_spike.evaluators import (
     GoNogoSpikingEvaluator,
     ManteSpikingEvaluator,
     SpikingEvaluator,
     SpikingEvaluatorFactory,
     XORSpikingEvaluator,
-    compare_with_rate_model,
     evaluate_single_trial,
-    evaluate_task,
-    load_model_and_scaling_factor,
 )
 from bridge.rate_to_spike.interfaces import (
     AbstractSpikingConverter,

@@ -96,7 +96,6 @@ def save_mat(path: str | Path, fields: Mapping[str, Any]) -> None:
 def save_pth(
     path: Path,
     net: FR_RNN_dale,
-    optimiser_state: Mapping[str, Any] | None,
     settings: Mapping[str, Any],
     training_params: Mapping[str, Any],
     result: TrainingResult,
@@ -104,7 +103,7 @@ def save_pth(
     """Write the state dict with what the published training keeps beside it."""
     content = {
         "model_state_dict": {k: v.detach().cpu() for k, v in net.state_dict().items()},
-        "optimizer_state_dict": dict(optimiser_state or {}),
+        "optimizer_state_dict": result.optimiser,
         "settings": {k: v for k, v in settings.items() if isinstance(v, int | float | str | list)},
         "training_params": dict(training_params),
         "losses": list(result.losses),

@@ -61,6 +61,8 @@ class TrainingResult:
     eval_os, eval_labels
         Outputs (trial, T - 1) and labels of the last evaluation.
     elapsed_s : float, s
+    optimiser : dict
+        State dict of the optimiser.
     """
 
     losses: list[float]
@@ -71,6 +73,7 @@ class TrainingResult:
     eval_os: NDArray[np.float64] | None = None
     eval_labels: list[Any] = field(default_factory=list)
     elapsed_s: float = 0.0
+    optimiser: dict[str, Any] = field(default_factory=dict)
 
     @property
     def performance(self) -> float:
@@ -220,6 +223,7 @@ class _Trainer:
         if path is not None:
             self.keep(path, fingerprint)
         result.last = self.last_trial()
+        result.optimiser = self.optimiser.state_dict()
         return result
 
     def batch(self, n: int, *key: int) -> tuple[Tensor, Tensor, list[Any], tuple[Tensor, Tensor]]:
@@ -309,7 +313,6 @@ class _Trainer:
         self.done = self.result.success = bool(state["done"])
         self.result.losses = state["losses"].tolist()
         self.result.history = state["history"]
-        # What was measured at the end of a training that now goes on is no evaluation of its course
         self.result.initial = {k: v.numpy() for k, v in state["initial"].items()}
 
 
