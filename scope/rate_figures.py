@@ -38,10 +38,13 @@ def draw_learning(
         )  # fmt: skip
         other.axhline(0.95, color=EXC, linewidth=1, linestyle=":")
         other.set_ylim(0, 1.05)
-        dress(other, ylabel="Accuracy (rate network)")
+        dress(other, ylabel="Accuracy")
         other.spines["right"].set_visible(True)
         lines = [*ax.get_lines(), other.get_lines()[0]]
-        other.legend(lines, [str(line.get_label()) for line in lines], loc="center right")
+        other.legend(
+            lines, [str(line.get_label()) for line in lines], loc="upper right", ncols=3,
+            bbox_to_anchor=(1.0, 1.17),
+        )  # fmt: skip
         figure.tight_layout()
     return figure
 
@@ -67,7 +70,7 @@ def draw_search(
             )  # fmt: skip
         ax.axvline(best, color=GREY, linewidth=1, linestyle=":", label=f"best ({rule}): {best:g}")
         ax.set_ylim(-0.02, 1.05)
-        ax.legend(loc="lower left")
+        ax.legend(loc="best")
         dress(ax, title=title.strip(), xlabel="Scaling factor (Hz)", ylabel="Accuracy")
         figure.tight_layout()
     return figure
