@@ -19,11 +19,18 @@ import argh
 
 from bridge.runs.groups import PING_GROUPS
 from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
+from bridge.runs.groups_rate import (
+    RATE_CONVERT_GROUPS,
+    RATE_EVAL_GROUPS,
+    RATE_PLOT_GROUPS,
+    RATE_SEARCH_GROUPS,
+    RATE_TRAIN_GROUPS,
+)
 from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
 from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
-from cli import common
+from cli import common, rate, rate_spiking
 from cli.crosscheck import crosscheck
 from cli.forward import image, sim
 from cli.infer import infer
@@ -82,17 +89,72 @@ COMMANDS = (
 )
 
 
+class CommandGroup(NamedTuple):
+    """Commands that are typed after a common word, ``rate train``."""
+
+    text: str
+    commands: tuple[Command, ...]
+
+
+COMMAND_GROUPS: dict[str, CommandGroup] = {
+    "rate": CommandGroup(
+        "Train a rate network on a cognitive task and turn it into a spiking one.",
+        (
+            Command(
+                rate.train,
+                "Train a rate network under Dale's law on a cognitive task.",
+                RATE_TRAIN_GROUPS,
+            ),
+            Command(
+                rate_spiking.search,
+                "Find the scaling factor at which the spiking network solves the task best.",
+                RATE_SEARCH_GROUPS,
+            ),
+            Command(
+                rate_spiking.convert,
+                "Turn a rate network into a spiking one and compare their outputs.",
+                RATE_CONVERT_GROUPS,
+            ),
+            Command(
+                rate_spiking.eval_,
+                "Test a spiking network and its rate network on fresh trials.",
+                RATE_EVAL_GROUPS,
+            ),
+            Command(
+                rate_spiking.plot,
+                "Draw one trial of each type: both outputs, and who fired when.",
+                RATE_PLOT_GROUPS,
+            ),
+        ),
+    ),
+}
+
+
+def command_name(command: Command, group: str | None = None) -> str:
+    """Return what is typed for a command."""
+    word = command.function.__name__.rstrip("_").replace("_", "-")
+    return word if group is None else f"{group} {word}"
+
+
 def build_parser() -> Parser:
     """Return the parser of all commands; their flags come from the option groups."""
     parser = Parser(prog="pingbridge", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"pingbridge {_version()}")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for function, text, groups in COMMANDS:
-        command = commands.add_parser(
-            function.__name__, help=text, description=text, parents=[parent_parser(*groups)]
-        )
-        argh.set_default_command(command, function)
+    _add_commands(commands, COMMANDS)
+    for name, (text, own) in COMMAND_GROUPS.items():
+        group = commands.add_parser(name, help=text, description=text)
+        _add_commands(group.add_subparsers(title="commands", metavar="COMMAND", required=True), own)
     return parser
+
+
+def _add_commands(parsers: Any, commands: tuple[Command, ...]) -> None:
+    for one in commands:
+        made = parsers.add_parser(
+            command_name(one), help=one.text, description=one.text,
+            parents=[parent_parser(*one.groups)],
+        )  # fmt: skip
+        argh.set_default_command(made, one.function)
 
 
 def _version() -> str:

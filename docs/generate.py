@@ -5,25 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge.runs.options import table
-from cli.main import COMMANDS
+from cli.main import COMMAND_GROUPS, COMMANDS, command_name
 
 FLAGS = Path(__file__).parent / "flags.md"
 
 
 def flags_page() -> str:
     """Return the page of all flags, group by group, each with the commands that have it."""
-    names = [command.function.__name__ for command in COMMANDS]
+    commands = {command_name(command): command for command in COMMANDS}
+    for group_name, (_, own) in COMMAND_GROUPS.items():
+        commands |= {command_name(command, group_name): command for command in own}
     parts = [
         "# Flags",
         "Written by `python docs/generate.py` from the option groups of `bridge/runs/groups*.py`. "
         "In a recipe (`--config`) and in `config.json` a key is the flag without its dashes; `-` "
         "and `_` are the same there.",
     ]
-    groups = dict.fromkeys(group for command in COMMANDS for group in command.groups)
+    groups = dict.fromkeys(group for command in commands.values() for group in command.groups)
     for group in groups:
         title = (group.__doc__ or "").strip().splitlines()[0].rstrip(".")
-        having = [c.function.__name__ for c in COMMANDS if group in c.groups]
-        where = "every command" if having == names else ", ".join(f"`{name}`" for name in having)
+        having = [name for name, command in commands.items() if group in command.groups]
+        all_of_them = having == list(commands)
+        where = "every command" if all_of_them else ", ".join(f"`{name}`" for name in having)
         parts += [f"## {title} ({where})", table(group).strip()]
     return "\n\n".join(parts) + "\n"
 

@@ -1,0 +1,87 @@
+"""One trial of each type through both networks, whole: for pictures and for a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.formats.files import write_npz
+from bridge.rate_to_spike.model_file import RateModel
+from bridge.rate_to_spike.rate_forward import rate_outputs
+from bridge.rate_to_spike.tasks import AbstractTask
+from bridge.rate_to_spike.trials import eval_start, make_trial
+
+if TYPE_CHECKING:
+    from sim_brian.engine import EngineOptions
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """A trial with everything that a picture of it shows.
+
+    Attributes
+    ----------
+    name : str
+        Trial type.
+    stimulus : float64, shape (n_in, T)
+    target, rate : float64, shape (T - 1,)
+        Output asked for, and of the rate network.
+    output : float64, shape (LIF step,)
+    spike_cell, spike_step : int, shape (spike,)
+    label : object
+    dt_s : float, s
+    """
+
+    name: str
+    stimulus: NDArray[np.float64]
+    target: NDArray[np.float64]
+    rate: NDArray[np.float64]
+    output: NDArray[np.float64]
+    spike_cell: NDArray[np.int64]
+    spike_step: NDArray[np.int64]
+    label: Any
+    dt_s: float
+
+
+def sample_trials(
+    model: RateModel,
+    task: AbstractTask,
+    scaling_factor: float,
+    *,
+    seed: int,
+    rectify: bool | str = "auto",
+    engine: EngineOptions | None = None,
+) -> list[Sample]:
+    """Return a trial of each type; one drawn trial of a task that names no types."""
+    from sim_brian.rate_lif import LIF_network_fnc
+
+    found, start = [], eval_start(task)
+    for k, name in enumerate(task.trial_types or (None,)):
+        rng = np.random.default_rng([seed, k])
+        stimulus, label = task.generate_stimulus(name, rng)
+        trial = make_trial(task, stimulus, label, k, start=start)
+        result = LIF_network_fnc(
+            model, scaling_factor, trial.u, seed=int(rng.integers(2**31)), rectify=rectify,
+            record=("spk",), engine=engine,
+        )  # fmt: skip
+        step, cell = np.nonzero(result[2].T)
+        found.append(Sample(
+            name=name or trial.type, stimulus=stimulus, target=task.generate_target(label),
+            rate=rate_outputs(model, stimulus[np.newaxis], rng)[0], output=result[5],
+            spike_cell=cell, spike_step=step, label=label, dt_s=result[6]["dt"],
+        ))  # fmt: skip
+    return found
+
+
+def write_samples(path: Path, samples: list[Sample]) -> None:
+    """Write the trials to an NPZ file: ``<type>_stimulus``, ``_target``, ``_label`` and so on."""
+    arrays: dict[str, Any] = {"types": np.array([sample.name for sample in samples])}
+    for sample in samples:
+        for part in ("stimulus", "target", "rate", "output", "spike_cell", "spike_step", "label",
+                     "dt_s"):  # fmt: skip
+            arrays[f"{sample.name}_{part}"] = np.asarray(getattr(sample, part))
+    write_npz(path, arrays)
