@@ -34,6 +34,8 @@ class LIFMeanField:
         Seconds.
     threshold, reset_voltage
         In the unit of the voltage.
+    extra_sources : sequence of (j_ext, c_ext, nu_ext)
+        Further external sources, inhibitory ones for example.
 
     Everything but the matrices is a number, a pair [E, I] (the first ``n_clusters + 1`` populations
     are E) or one value for each population.
@@ -65,6 +67,7 @@ class LIFMeanField:
         threshold: ArrayLike,
         reset_voltage: ArrayLike,
         tau_refractory: ArrayLike = 0.0,
+        extra_sources: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]] = (),
     ) -> None:
         self.n_clusters = int(n_clusters)
         self.j_matrix = _matrix("j_matrix", j_matrix)
@@ -98,8 +101,16 @@ class LIFMeanField:
         tau = self.tau_membrane[:, np.newaxis]
         self._mean = tau * self.c_matrix * self.j_matrix
         self._variance = tau * self.c_matrix * self.j_matrix**2
-        drive = self.tau_membrane * self.c_ext * self.j_ext * self.nu_ext
-        self._mean_ext, self._variance_ext = drive, drive * self.j_ext
+        self.extra_sources = [
+            (self._vector("j_ext", j), self._vector("c_ext", c, at_least=0.0),
+             self._vector("nu_ext", nu))
+            for j, c, nu in extra_sources
+        ]  # fmt: skip
+        self._mean_ext = np.zeros(self.n_populations)
+        self._variance_ext = np.zeros(self.n_populations)
+        for j, c, nu in [(self.j_ext, self.c_ext, self.nu_ext), *self.extra_sources]:
+            self._mean_ext += self.tau_membrane * c * j * nu
+            self._variance_ext += self.tau_membrane * c * j**2 * nu
 
     def equations(self, nu: ArrayLike) -> tuple[Array, Array]:
         """Return mu and sigma, shape (..., P), of the input at these rates (Hz), (..., P)."""
@@ -264,7 +275,7 @@ class LIFMeanField:
         """Return the same model with some constructor arguments changed."""
         names = (
             "n_clusters", "c_matrix", "j_matrix", "j_ext", "c_ext", "nu_ext", "tau_membrane",
-            "tau_synaptic", "threshold", "reset_voltage", "tau_refractory",
+            "tau_synaptic", "threshold", "reset_voltage", "tau_refractory", "extra_sources",
         )  # fmt: skip
         return LIFMeanField(**{name: changes.get(name, getattr(self, name)) for name in names})
 

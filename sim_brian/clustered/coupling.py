@@ -235,24 +235,18 @@ class Network:
                 f"the external rate of population {int(np.argmin(first))} is negative "
                 f"({first.min():.4g} Hz) with this perturbation"
             )
-        # Two sources act as one: mean and variance of their input add up.
-        c, j, nu = self.c_ext, self.j_ext, np.stack([first, self.nu_ext[1] * np.ones(n)])
-        if np.any(c[1] * j[1] * nu[1]):
-            nu[1] = nu[1] + self.extra_rate_hz * noise
-            mean, square = (c * j * nu).sum(0), (c * j**2 * nu).sum(0)
-            weight = np.divide(square, mean, out=np.zeros(n), where=mean != 0)
-            number = np.divide(mean, weight, out=np.zeros(n), where=weight != 0)
-            # One source with the same mean and variance: c j nu = mean, c j^2 nu = square.
-            c_one, j_one, nu_one = np.abs(number), weight, np.sign(number)
-            return self._model(c_one, j_one, nu_one)
-        return self._model(c[0], j[0], first)
-
-    def _model(self, c_ext: Array, j_ext: Array, nu_ext: Array) -> LIFMeanField:
+        second = self.nu_ext[1] + self.extra_rate_hz * noise
         return LIFMeanField(
-            self.layout.n_clusters, self.in_degree, self.j, j_ext, c_ext, nu_ext,
+            self.layout.n_clusters, self.in_degree, self.j, self.j_ext[0], self.c_ext[0], first,
             self.tau_membrane, self.tau_synaptic, self.threshold, self.reset_voltage,
             self.tau_refractory,
+            extra_sources=[(self.j_ext[1], self.c_ext[1], second)] if self.has_second else [],
         )  # fmt: skip
+
+    @property
+    def has_second(self) -> bool:
+        """Return whether the second external source has any effect."""
+        return bool(np.any(self.j_ext[1] * self.c_ext[1]))
 
 
 def make_network(
