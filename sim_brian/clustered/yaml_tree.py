@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+_HOME = Path(__file__).resolve().parents[2]
+
 
 def load_tree(source: str | Path | bytes) -> tuple[dict[str, Any], bytes, str]:
     """Return a nested mapping, the text it was read from, and the name that messages use.
@@ -26,10 +28,8 @@ def load_tree(source: str | Path | bytes) -> tuple[dict[str, Any], bytes, str]:
     if isinstance(source, bytes):
         content, name = source, "the configuration"
     else:
-        path = Path(source)
+        path = find_config(Path(source))
         name = f"config {path}"
-        if not path.is_file():
-            raise FileNotFoundError(f"{name}: no such file; name a YAML file")
         content = path.read_bytes()
     try:
         text = content.decode("utf-8")
@@ -45,6 +45,21 @@ def load_tree(source: str | Path | bytes) -> tuple[dict[str, Any], bytes, str]:
         raise ValueError(f"{name} must be a mapping of sections (init_params, architecture, ...)")
     _refuse_repeats(root, name)
     return loaded, content, name
+
+
+def find_config(path: Path) -> Path:
+    """Return a configuration file; ``configs/NAME.yaml`` is also found as ``configs/clustered/``.
+
+    Looked for in the current directory, then among the configurations of this program.
+    """
+    choices = [path]
+    if not path.is_absolute() and path.parts[:1] == ("configs",):
+        shipped = Path("configs", "clustered", *path.parts[1:])
+        choices += [shipped, _HOME / path, _HOME / shipped]
+    for choice in choices:
+        if choice.is_file():
+            return choice
+    raise FileNotFoundError(f"config {path}: no such file; name a YAML file")
 
 
 def _refuse_repeats(node: Any, name: str) -> None:

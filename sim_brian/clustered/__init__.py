@@ -1,0 +1,1 @@
+"""Clustered spiking networks: configuration, connectivity, runs, repeats, sweeps, attractors."""
