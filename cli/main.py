@@ -18,12 +18,20 @@ from typing import Any, NamedTuple
 import argh
 
 from bridge.runs.groups import PING_GROUPS
+from bridge.runs.groups_clustered import (
+    CLUSTERED_ANALYZE_GROUPS,
+    CLUSTERED_RUN_GROUPS,
+    CLUSTERED_SWEEP_GROUPS,
+    MEANFIELD_BIFURCATION_GROUPS,
+    MEANFIELD_LANDSCAPE_GROUPS,
+    MEANFIELD_SOLVE_GROUPS,
+)
 from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
 from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
 from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
-from cli import common
+from cli import clustered, common, meanfield
 from cli.crosscheck import crosscheck
 from cli.forward import image, sim
 from cli.infer import infer
@@ -82,17 +90,82 @@ COMMANDS = (
 )
 
 
+COMMAND_GROUPS: dict[str, tuple[str, tuple[Command, ...]]] = {
+    "clustered": (
+        "Clustered networks that wander between attractors.",
+        (
+            Command(
+                clustered.run,
+                "Repeat a clustered network with many seeds and analyse its attractors.",
+                CLUSTERED_RUN_GROUPS,
+            ),
+            Command(
+                clustered.perturb,
+                "Repeat a clustered network with the perturbations of its configuration.",
+                CLUSTERED_RUN_GROUPS,
+            ),
+            Command(
+                clustered.sweep,
+                "Run a clustered network over the values of one entry of its configuration.",
+                CLUSTERED_SWEEP_GROUPS,
+            ),
+            Command(
+                clustered.analyze,
+                "Analyse saved spikes, or tell what a saved analysis holds.",
+                CLUSTERED_ANALYZE_GROUPS,
+            ),
+            Command(
+                clustered.compare,
+                "Compare simulated rates with the mean field over a parameter.",
+                CLUSTERED_SWEEP_GROUPS,
+            ),
+        ),
+    ),
+    "meanfield": (
+        "Mean-field theory of clustered networks.",
+        (
+            Command(
+                meanfield.solve,
+                "Find the fixed points of a configuration, with their stability.",
+                MEANFIELD_SOLVE_GROUPS,
+            ),
+            Command(
+                meanfield.landscape,
+                "Compute the force on a few populations over a grid, and its potential.",
+                MEANFIELD_LANDSCAPE_GROUPS,
+            ),
+            Command(
+                meanfield.bifurcation,
+                "Follow the fixed points over a parameter.",
+                MEANFIELD_BIFURCATION_GROUPS,
+            ),
+        ),
+    ),
+}
+"""Commands of two words, by the first one."""
+
+
 def build_parser() -> Parser:
     """Return the parser of all commands; their flags come from the option groups."""
     parser = Parser(prog="pingbridge", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"pingbridge {_version()}")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for function, text, groups in COMMANDS:
-        command = commands.add_parser(
-            function.__name__, help=text, description=text, parents=[parent_parser(*groups)]
-        )
-        argh.set_default_command(command, function)
+    for one in COMMANDS:
+        _add_command(commands, one)
+    for name, (text, members) in COMMAND_GROUPS.items():
+        group = commands.add_parser(name, help=text, description=text)
+        inner: Any = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        for one in members:
+            _add_command(inner, one)
     return parser
+
+
+def _add_command(commands: Any, one: Command) -> None:
+    command = commands.add_parser(
+        one.function.__name__, help=one.text, description=one.text,
+        parents=[parent_parser(*one.groups)],
+    )  # fmt: skip
+    argh.set_default_command(command, one.function)
 
 
 def _version() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge.runs.options import table
-from cli.main import COMMANDS
+from cli.main import COMMAND_GROUPS, COMMANDS
 
 FLAGS = Path(__file__).parent / "flags.md"
 
@@ -25,6 +25,14 @@ def flags_page() -> str:
         having = [c.function.__name__ for c in COMMANDS if group in c.groups]
         where = "every command" if having == names else ", ".join(f"`{name}`" for name in having)
         parts += [f"## {title} ({where})", table(group).strip()]
+    for first, (text, members) in COMMAND_GROUPS.items():
+        parts += [f"## `{first}`: {text[0].lower()}{text[1:].rstrip('.')}"]
+        names = [member.function.__name__ for member in members]
+        for group in dict.fromkeys(group for member in members for group in member.groups):
+            title = (group.__doc__ or "").strip().splitlines()[0].rstrip(".")
+            having = [m.function.__name__ for m in members if group in m.groups]
+            where = "all" if having == names else ", ".join(f"`{first} {n}`" for n in having)
+            parts += [f"### {title} ({where})", table(group).strip()]
     return "\n\n".join(parts) + "\n"
 
 
