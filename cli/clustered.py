@@ -38,7 +38,7 @@ def run(**given: Any) -> None:
 
 
 def perturb(**given: Any) -> None:
-    """The same for a configuration with perturbations, which are saved with their statistics."""
+    """Repeat a configuration with its perturbations, which are saved with their statistics."""
     _repeats(
         "clustered perturb", given, "configs/snn_params_with_perturbation.yaml",
         "simulations/perturbed_snn", 1,
@@ -101,9 +101,7 @@ def make_stager(tree: Any, seed: int, *, backend: str, arousal_noise: str) -> An
     """Return the stager of a seed; a function of a module, so that processes can call it."""
     from sim_brian.clustered import StageSNNSimulation
 
-    return StageSNNSimulation(
-        tree, random_seed=seed, backend=backend, arousal_noise=arousal_noise
-    )
+    return StageSNNSimulation(tree, random_seed=seed, backend=backend, arousal_noise=arousal_noise)
 
 
 def _tree(parsed: ClusteredConfig, duration_s: float | None) -> dict[str, Any]:
@@ -359,9 +357,7 @@ def _measure(mode: str, given: dict[str, Any], n: int) -> Any:
         from bridge.runs.options import to_json
 
         tree["arousal"] = to_json(parsed.arousal)
-    trees = [
-        with_value(tree, what.param.split("."), value, what.param_idx) for value in values
-    ]
+    trees = [with_value(tree, what.param.split("."), value, what.param_idx) for value in values]
     for one in trees:
         read_config(one)
     folder = where.save_dir or Path("simulations") / mode.split()[-1]
@@ -434,9 +430,7 @@ def _measure_all(
         )
     store.remove()
     n = len(seeds)
-    return {
-        value: [dict(found[k * n + s]) for s in range(n)] for k, value in enumerate(values)
-    }
+    return {value: [dict(found[k * n + s]) for s in range(n)] for k, value in enumerate(values)}
 
 
 def measure_item(settings: dict[str, Any], item: Any) -> dict[str, Any]:

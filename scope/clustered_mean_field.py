@@ -1,4 +1,4 @@
-"""Figures of the mean field: fixed points, landscapes, bifurcation diagrams, theory against runs."""
+"""Figures of the mean field: fixed points, landscapes, bifurcations, theory against runs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def landscape_figure(*, results: Mapping[str, Any]) -> Figure:
               ylabel=f"Rate of {names[1]} (Hz)")  # fmt: skip
         along.plot(results["displacement"], results["potential"], color=EXC)
         dress(along, title="Along the path of least resistance",
-              xlabel="Displacement (Hz)", ylabel="Potential (Hz$^2$)")  # fmt: skip
+              xlabel="Displacement (Hz)", ylabel="Potential (Hz\N{SUPERSCRIPT TWO})")  # fmt: skip
     return figure
 
 
@@ -176,8 +176,12 @@ def compare_figure(*, rows: Sequence[Mapping[str, Any]], name: str) -> Figure:
         figure = new_figure(11.0, 9.0, DPI)
         upper, lower = figure.subplots(2, 1, sharex=True)
         figure.subplots_adjust(left=0.09, right=0.97, top=0.95, bottom=0.08, hspace=0.22)
-        looks = (("e", "E clusters", EXC, "o"), ("e_bg", "E background", "#E69F00", "s"),
-                 ("i", "I clusters", INH, "^"), ("i_bg", "I background", "#56B4E9", "v"))  # fmt: skip
+        looks = (
+            ("e", "E clusters", EXC, "o"),
+            ("e_bg", "E background", "#E69F00", "s"),
+            ("i", "I clusters", INH, "^"),
+            ("i_bg", "I background", "#56B4E9", "v"),
+        )
         for kind, label, colour, marker in looks:
             upper.plot(x, column(f"{kind}_mf_hz"), color=colour)
             upper.plot(x, column(f"{kind}_sim_hz"), color=colour, marker=marker, linestyle="",

@@ -81,7 +81,7 @@ class RuntimeProgram:
 
 @contextlib.contextmanager
 def _seeded(seed: int | None) -> Iterator[None]:
-    """Seed Brian2's random numbers, which are numpy's global ones, and put those back afterwards."""
+    """Seed Brian2's random numbers (numpy's global ones) and put those back afterwards."""
     if seed is None:
         yield
         return

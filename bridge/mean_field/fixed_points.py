@@ -87,7 +87,9 @@ def solve_runs(model: LIFMeanField, starts: Array) -> dict[str, Any]:
     found = model.solve_many(starts)
     good = found.success
     unique, counts, which = merge_solutions(found.nu[good])
-    values = sorted_eigenvalues(model.jacobian(unique)) if len(unique) else np.empty((0, 0), complex)
+    values = (
+        sorted_eigenvalues(model.jacobian(unique)) if len(unique) else np.empty((0, 0), complex)
+    )
     kinds = np.asarray([classify_fixed_point(v) for v in values], dtype="<U16")
     n, n_populations = found.nu.shape
     fixed = np.full((n, n_populations), np.nan)

@@ -115,9 +115,7 @@ class AttractorOptions(Options):
 class ParameterOptions(Options):
     """Swept parameter."""
 
-    param: str = option(
-        "arousal.level", "entry of the configuration, its keys joined with dots"
-    )
+    param: str = option("arousal.level", "entry of the configuration, its keys joined with dots")
     param_idx: int | None = option(None, "element, where the entry is a list", at_least=0)
     values: tuple[float, ...] = option((0.1, 0.3, 0.5), "its values")
 
@@ -173,9 +171,7 @@ class ActiveStateOptions(Options):
 class LandscapeOptions(Options):
     """Landscape."""
 
-    focus_pops: tuple[int, ...] = option(
-        (0, 1), "populations whose rates are imposed", at_least=0
-    )
+    focus_pops: tuple[int, ...] = option((0, 1), "populations whose rates are imposed", at_least=0)
     grid_density_hz: float = option(0.5, "step of the grid", unit="Hz", flag="grid-density",
                                     above=0)  # fmt: skip
     grid_lims_hz: tuple[float, ...] = option(

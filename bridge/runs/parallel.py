@@ -283,7 +283,11 @@ class _OfDask:
 
 @contextlib.contextmanager
 def _open_pool(
-    make_task: Callable[[], Task], jobs: int, scheduler: str | None, *, apart: bool,
+    make_task: Callable[[], Task],
+    jobs: int,
+    scheduler: str | None,
+    *,
+    apart: bool,
     threads: bool = False,
 ) -> Iterator[_Pool]:
     if scheduler is not None:

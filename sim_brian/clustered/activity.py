@@ -21,7 +21,9 @@ _MAX_ROUNDS = 50
 
 
 def population_counts(
-    step: NDArray[np.integer], neuron: NDArray[np.integer], labels: NDArray[np.integer],
+    step: NDArray[np.integer],
+    neuron: NDArray[np.integer],
+    labels: NDArray[np.integer],
     n_steps: int,
 ) -> NDArray[np.int64]:
     """Return spikes of each population in each step, shape (P, T), from events.
@@ -180,9 +182,7 @@ def state_intervals(active: Bools, *, recording: int, min_steps: int) -> list[In
     ]  # fmt: skip
 
 
-def swapped_window(
-    t_from: float | None, t_to: float | None, total_s: float
-) -> tuple[float, float]:
+def swapped_window(t_from: float | None, t_to: float | None, total_s: float) -> tuple[float, float]:
     """Return a time window (s) with negative times counted from the end.
 
     Bounds in the wrong order are swapped, and a window beyond the data becomes all of it, each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,9 +152,7 @@ class Analyzer:
             intervals += state_intervals(active, recording=k, min_steps=min_steps)
             self._active_s += active.sum(axis=1) * self.dt
         total_s = float(offsets[-1]) * self.dt
-        self.occurrences = Occurrences.from_intervals(
-            intervals, offsets.tolist(), self.dt, total_s
-        )
+        self.occurrences = Occurrences.from_intervals(intervals, offsets.tolist(), self.dt, total_s)
 
     def _activity(self, k: int) -> Bools:
         rates = self.get_rates(k)[self._used]
@@ -199,6 +198,12 @@ class Analyzer:
         self._need_spikes()
         each = [on_durations_ms(self._activity(k), self.dt) for k in range(len(self._counts))]
         return [np.concatenate(parts) for parts in zip(*each, strict=True)]
+
+    def get_active_fractions(self) -> Array:
+        """Return the share of the observed time in which each used population is active."""
+        self._need_spikes()
+        fractions: Array = self._active_s / self.occurrences.total_s
+        return fractions
 
     def get_activity_summary(self) -> dict[str, float]:
         """Return what the activity of the used populations looks like, all recordings together.
@@ -251,9 +256,7 @@ class Analyzer:
     ) -> NDArray[np.int64]:
         """Return how many populations are active in each state, by state number."""
         present = self.occurrences.present(t_from, t_to)
-        return np.asarray(
-            [len(self.occurrences.identities[k]) for k in present], dtype=np.int64
-        )
+        return np.asarray([len(self.occurrences.identities[k]) for k in present], dtype=np.int64)
 
     def get_life_spans(
         self, t_from: float | None = None, t_to: float | None = None
@@ -287,9 +290,7 @@ class Analyzer:
         state = self.occurrences.attractor(self._idx(which), t_from, t_to)
         return float(state.durations_ms.sum() / 1e3 / self.occurrences.window_s(t_from, t_to))
 
-    def get_attractor_probs(
-        self, t_from: float | None = None, t_to: float | None = None
-    ) -> Array:
+    def get_attractor_probs(self, t_from: float | None = None, t_to: float | None = None) -> Array:
         """Return the share of each state, by state number."""
         return np.asarray([
             self.get_attractor_prob(int(k), t_from, t_to)
@@ -336,7 +337,7 @@ class Analyzer:
             raise ValueError("a sequence needs at least two states")
         matrix = self.get_transition_matrix()
         numbers = [self._idx(one) for one in sequence]
-        pairs = zip(numbers[:-1], numbers[1:], strict=True)
+        pairs = itertools.pairwise(numbers)
         return float(np.prod([matrix[a, b] for a, b in pairs]))
 
     def _idx(self, which: Any) -> int:
@@ -378,9 +379,7 @@ class Analyzer:
         loaded.dt = float(facts["dt"])
         loaded.sizes = np.asarray(facts.get("population_sizes", []), dtype=np.int64)
         loaded.n_steps = [int(n) for n in facts["recording_steps"]]
-        loaded.thresholds_hz = [
-            np.asarray(t, dtype=float) for t in facts.get("thresholds_hz", [])
-        ]
+        loaded.thresholds_hz = [np.asarray(t, dtype=float) for t in facts.get("thresholds_hz", [])]
         loaded.spikes_path = facts.get("spikes_path")
         loaded.clusters_path = facts.get("clusters_path")
         names = ("kernel", "kernel_ms", "minimal_life_span_ms", "threshold_rule",

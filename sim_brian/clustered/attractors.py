@@ -85,7 +85,7 @@ class Occurrences:
     def from_intervals(
         cls, intervals: Sequence[Interval], offsets: Sequence[int], dt_s: float, total_s: float
     ) -> Occurrences:
-        """Number the states of intervals by first appearance.
+        """Return the occurrences of intervals, their states numbered by first appearance.
 
         Parameters
         ----------

@@ -49,6 +49,8 @@ def measure_network(
         "n_occurrences": len(analyzer.occurrences),
         "mean_life_ms": analyzer.get_mean_lifespan(),
         **analyzer.get_activity_summary(),
+        **{f"active_fraction_{k}": float(share)
+           for k, share in enumerate(analyzer.get_active_fractions()[:q])},
     }  # fmt: skip
 
 
@@ -112,6 +114,7 @@ def compared_row(value: float, simulated: Mapping[str, Any], tree: Mapping[str, 
         "active_sim_hz": simulated["active_hz"] if apart else None,
         "inactive_sim_hz": simulated["inactive_hz"] if apart else None,
         "n_active_sim": simulated["n_active"] if apart else None,
+        "on_time_ms": simulated["on_time_ms"] if apart else None,
         "separation": simulated["separation"],
     }
     row |= theory

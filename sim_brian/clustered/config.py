@@ -276,7 +276,9 @@ def _check_names(tree: Mapping[str, Any]) -> None:
 def _check_sizes(config: ClusteredConfig) -> None:
     init, clusters = config.init, config.clusters
     n, n_exc, n_inh = init.n_neurons, init.n_excitatory, init.n_inhibitory
-    assert n is not None and n_exc is not None and n_inh is not None
+    assert n is not None
+    assert n_exc is not None
+    assert n_inh is not None
     assert clusters.n_clusters is not None
     if n_exc + n_inh != n:
         raise ValueError(

@@ -265,7 +265,8 @@ def make_network(
     arousal = _arousal(config.arousal, given)
     gain = arousal_gain(arousal["level"], x_0=arousal["x_0"], k=arousal["k"])
     init, clusters, cells = config.init, config.clusters, config.network
-    assert init.n_neurons is not None and init.n_excitatory is not None
+    assert init.n_neurons is not None
+    assert init.n_excitatory is not None
     assert clusters.n_clusters is not None
     plan, j, p = setup_matrices(
         n_neurons=init.n_neurons,
@@ -294,9 +295,7 @@ def make_network(
         gain=gain,
         j_ext=j_ext / np.sqrt(init.n_neurons),
         c_ext=_sources("external_currents.c_ext", config.external.c_ext, plan),
-        nu_ext=_sources(
-            "external_currents.nu_ext_baseline", config.external.nu_ext_baseline, plan
-        ),
+        nu_ext=_sources("external_currents.nu_ext_baseline", config.external.nu_ext_baseline, plan),
         extra_rate_hz=arousal["M"] * gain,
         rate=np.asarray(given.get("rate", np.zeros(n))),
         **constants,

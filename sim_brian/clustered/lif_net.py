@@ -117,9 +117,7 @@ class LIFNet:
         if np.any(self.reset_voltage >= self.threshold):
             raise ValueError("reset_voltage must be below threshold in every neuron")
         self.refractory_steps = np.rint(refractory / self.delta_t).astype(np.int64)
-        self._factors = step_factors(
-            self.tau_membrane, self.tau_synaptic, self.delta_t, mechanism
-        )
+        self._factors = step_factors(self.tau_membrane, self.tau_synaptic, self.delta_t, mechanism)
         self.reset()
 
     def reset(self) -> None:
@@ -204,7 +202,11 @@ class LIFNet:
     ) -> tuple[int, dict[str, Any]]:
         if counts is not None:
             counts = np.asarray(counts)
-            if counts.ndim != 2 or counts.shape[1] != self.n_neurons or counts.dtype.kind not in "iu":
+            if (
+                counts.ndim != 2
+                or counts.shape[1] != self.n_neurons
+                or counts.dtype.kind not in "iu"
+            ):
                 raise ValueError(
                     f"external_counts {counts.shape} {counts.dtype} must be whole numbers of the "
                     f"shape (n_steps, {self.n_neurons})"
@@ -264,7 +266,9 @@ class LIFNet:
             return given.copy()
         if given.shape == (2,):
             if self.n_excitatory is None:
-                raise ValueError(f"{name} is a pair [E, I]: say n_excitatory, the number of E cells")
+                raise ValueError(
+                    f"{name} is a pair [E, I]: say n_excitatory, the number of E cells"
+                )
             return np.where(np.arange(self.n_neurons) < self.n_excitatory, given[0], given[1])
         raise ValueError(
             f"{name} has the shape {given.shape}; give a number, a pair [E, I] or "

@@ -26,7 +26,7 @@ StagerFactory = Callable[..., Any]
 
 def repeat_seeds(seed: int, n_repeats: int) -> list[int]:
     """Return the seeds of repeats: those of the original, numpy's legacy generator included."""
-    state = np.random.RandomState(seed)  # noqa: NPY002  # published seeds come from this one
+    state = np.random.RandomState(seed)  # published seeds come from this one
     return [int(one) for one in state.randint(0, 2**31, n_repeats)]
 
 
@@ -103,9 +103,7 @@ class Repeater:
         self._format, self._plot = spike_format, plot
         self.logger = Logger("Repeater") if logger is None else logger
 
-    def _seeds(
-        self, n: int | None, seed: int, file: str | Path | None, saved: bool
-    ) -> list[int]:
+    def _seeds(self, n: int | None, seed: int, file: str | Path | None, saved: bool) -> list[int]:
         if file is not None and saved:
             raise ValueError("give a seeds file or load the saved seeds, not both")
         if file is None and not saved:

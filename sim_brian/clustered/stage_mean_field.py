@@ -34,9 +34,7 @@ class MeanFieldStager(Stager):
 
     def __init__(self, config: Any, *, arousal_noise: str = "mean", **settings: Any) -> None:
         if arousal_noise not in NOISES:
-            raise ValueError(
-                f"arousal_noise {arousal_noise!r} is unknown; use {', '.join(NOISES)}"
-            )
+            raise ValueError(f"arousal_noise {arousal_noise!r} is unknown; use {', '.join(NOISES)}")
         self.arousal_noise = arousal_noise
         super().__init__(config, **settings)
         self.model = self.make_model({})

@@ -49,9 +49,7 @@ class StageSNNSimulation(Stager):
         **settings: Any,
     ) -> None:
         if arousal_noise not in NOISES:
-            raise ValueError(
-                f"arousal_noise {arousal_noise!r} is unknown; use {', '.join(NOISES)}"
-            )
+            raise ValueError(f"arousal_noise {arousal_noise!r} is unknown; use {', '.join(NOISES)}")
         self.arousal_noise = arousal_noise
         self.engine = EngineOptions(target=backend) if engine is None else engine
         super().__init__(config, **settings)
@@ -133,7 +131,8 @@ class StageSNNSimulation(Stager):
         record: Sequence[str] = (),
     ) -> tuple[Network, csr_matrix, NDArray[np.float64], NDArray[np.bool_], LIFRun]:
         init = self.config.init
-        assert init.delta_t_s is not None and init.duration_s is not None
+        assert init.delta_t_s is not None
+        assert init.duration_s is not None
         dt_s = init.delta_t_s if dt_s is None else float(dt_s)
         duration_s = init.duration_s if duration_s is None else float(duration_s)
         if not (np.isfinite(dt_s) and np.isfinite(duration_s) and dt_s > 0 and duration_s > 0):

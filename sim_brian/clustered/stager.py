@@ -27,9 +27,7 @@ class Outputs(dict[str, Any]):
 
     def __missing__(self, key: str) -> Any:
         if key in self.optional:
-            raise KeyError(
-                f"{key} was not kept; ask for it: run(output_keys=[..., {key!r}])"
-            )
+            raise KeyError(f"{key} was not kept; ask for it: run(output_keys=[..., {key!r}])")
         raise KeyError(key)
 
 
@@ -148,9 +146,7 @@ class Stager:
             outputs[name]  # an output that was not kept says so before anything is written
         (folder / "data").mkdir(parents=True, exist_ok=True)
         write_npz(folder / "data" / "outputs.npz", {n: np.asarray(outputs[n]) for n in names})
-        write_atomically(
-            folder / "config.yaml", lambda path: path.write_bytes(self.config.content)
-        )
+        write_atomically(folder / "config.yaml", lambda path: path.write_bytes(self.config.content))
         facts = {"seed": self.random_seed, **self.metadata, "provenance": provenance()}
         write_text(folder / "metadata" / "provenance.json", to_json_text(facts))
         self.logger.info(f"wrote {folder}")

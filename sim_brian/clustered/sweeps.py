@@ -332,8 +332,10 @@ class _SweepStore:
 
     def put(self, k: int, value: Any) -> None:
         """Keep a result if it comes back from disk as it was."""
-        if isinstance(value, Mapping) and set(value) != {"value"} and all(
-            isinstance(name, str) and _storable(one) for name, one in value.items()
+        if (
+            isinstance(value, Mapping)
+            and set(value) != {"value"}
+            and all(isinstance(name, str) and _storable(one) for name, one in value.items())
         ):
             self._store.put(k, value)
         elif _storable(value):

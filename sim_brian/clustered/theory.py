@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bridge.mean_field import FixedPoint, LIFMeanField
-from bridge.mean_field.fixed_points import describe, find_fixed_points
+from bridge.mean_field.fixed_points import find_fixed_points
 from bridge.mean_field.siegert import Array
 
 _RATES_HZ = (1.0, 5.0, 10.0, 20.0, 40.0)
