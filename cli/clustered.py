@@ -378,7 +378,7 @@ def _measure(mode: str, given: dict[str, Any], n: int) -> Any:
 
 def _measure_all(
     out: RunFolder, *, trees: list[Any], values: list[float], seeds: list[int],
-    resolved: Resolved, n_clusters: int, parallel: dict[str, Any],
+    resolved: Resolved, n_clusters: int | None, parallel: dict[str, Any],
 ) -> dict[float, list[dict[str, Any]]]:  # fmt: skip
     """Return the measurements of every value, one for each seed; goes on after a kill."""
     from bridge.atomic import write_text

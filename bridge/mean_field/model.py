@@ -212,12 +212,15 @@ class LIFMeanField:
             return full
 
         if len(ambient):
-            inner = np.ix_(ambient, ambient)
+            rows_in, columns_in = np.ix_(ambient, ambient)
+
+            def inner_slopes(full: Array) -> tuple[Array, Array]:
+                rate, slope = self.slopes(full)
+                return rate[:, ambient], slope[:, rows_in, columns_in]
+
             found = solve_batch(
                 lambda nu, rows: self.response(whole(nu, rows))[:, ambient],
-                lambda nu, rows: (
-                    lambda pair: (pair[0][:, ambient], pair[1][(slice(None), *inner)])
-                )(self.slopes(whole(nu, rows))),
+                lambda nu, rows: inner_slopes(whole(nu, rows)),
                 start[:, ambient],
             )
             state[:, ambient] = found.nu

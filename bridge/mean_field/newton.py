@@ -112,8 +112,8 @@ def _step_down(
 
 def _relax(slopes: Slopes, nu: Array, active: NDArray[np.int64]) -> int:
     """Follow the dynamics of the rows `active` of nu, in place, until they nearly rest."""
-    h = np.full(len(nu), 0.1)
-    before = np.full(len(nu), np.inf)
+    h: Array = np.full(len(nu), 0.1)
+    before: Array = np.full(len(nu), np.inf)
     for step in range(_RELAX_STEPS):
         rate, slope = slopes(nu[active], active)
         residual = rate - nu[active]

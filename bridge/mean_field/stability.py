@@ -53,7 +53,7 @@ def sorted_eigenvalues(jacobian: NDArray[np.float64]) -> NDArray[np.complex128]:
 
     A Jacobian that is not finite has eigenvalues that are not (NaN).
     """
-    finite = np.isfinite(jacobian).all(axis=(-2, -1), keepdims=True)
+    finite = np.asarray(np.isfinite(jacobian).all(axis=(-2, -1), keepdims=True))
     values = np.linalg.eigvals(np.where(finite, jacobian, 0.0)).astype(np.complex128)
     values = np.where(finite[..., 0], values, np.nan)
     order = np.lexsort((-values.imag, -values.real.round(12)), axis=-1)

@@ -149,7 +149,7 @@ def on_durations_ms(active: Bools, dt_s: float) -> list[Array]:
     found = []
     for row in active:
         begins, ends = _runs(row)
-        found.append((ends - begins) * dt_s * 1e3)
+        found.append(np.asarray((ends - begins) * dt_s * 1e3, dtype=float))
     return found
 
 

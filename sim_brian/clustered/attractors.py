@@ -98,7 +98,8 @@ class Occurrences:
         end = np.asarray([offsets[o.recording] + o.end for o in intervals], dtype=np.int64)
         return cls(
             np.asarray([o.recording for o in intervals], dtype=np.int64),
-            np.asarray(state, dtype=np.int64), begin * dt_s, end * dt_s, list(numbers), total_s,
+            np.asarray(state, dtype=np.int64), np.asarray(begin * dt_s, float),
+            np.asarray(end * dt_s, float), list(numbers), total_s,
         )  # fmt: skip
 
     def __len__(self) -> int:

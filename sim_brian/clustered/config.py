@@ -210,8 +210,10 @@ def _from_tree(tree: Mapping[str, Any], content: bytes, spiking: bool) -> Cluste
     sections = {path: _section(tree, path, spiking, missing) for path in _SECTIONS}
     if missing:
         raise ValueError(f"missing: {', '.join(missing)}")
+    names = ("init", "network", "clusters", "external", "stimulus", "settings", "arousal")
+    parts: dict[str, Any] = dict(zip(names, sections.values(), strict=True))
     config = ClusteredConfig(
-        *sections.values(),  # type: ignore[arg-type]  # in the order of the attributes
+        **parts,
         perturbation=read_perturbations(_mapping(tree, ("perturbation",))),
         tree=tree,
         content=content,

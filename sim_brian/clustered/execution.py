@@ -76,7 +76,7 @@ def run_steps(
     executor: str = "thread",
     scheduler: str | None = None,
     label: str | None = None,
-) -> Iterator[tuple[int, dict[str, Any]]]:
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield (index, outcome) of every item in order: ``{"value": ...}`` or ``{"error": ...}``.
 
     Parameters
@@ -127,9 +127,8 @@ def _scheduler(address: str | None, max_workers: int | None) -> Iterator[str]:
         ) from None
     n_workers = max_workers or count_cores()
     # Programs of their own, not forked or spawned ones: a user's script is not run again.
-    with SubprocessCluster(
-        n_workers=n_workers, threads_per_worker=1, dashboard_address=None, silence_logs=40
-    ) as cluster:
+    settings: dict[str, Any] = {"dashboard_address": None, "silence_logs": 40}
+    with SubprocessCluster(n_workers=n_workers, threads_per_worker=1, **settings) as cluster:
         found = cluster.scheduler_address
         with Client(found, set_as_default=False) as client:
             client.wait_for_workers(n_workers, timeout=60)

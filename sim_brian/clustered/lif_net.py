@@ -122,9 +122,9 @@ class LIFNet:
 
     def reset(self) -> None:
         """Put voltages and currents to 0 and end all refractory periods."""
-        self.v = np.zeros(self.n_neurons)
-        self.current = np.zeros(self.n_neurons)
-        self.refractory = np.zeros(self.n_neurons, dtype=np.int64)
+        self.v: Array = np.zeros(self.n_neurons)
+        self.current: Array = np.zeros(self.n_neurons)
+        self.refractory: NDArray[np.int64] = np.zeros(self.n_neurons, dtype=np.int64)
 
     def run(
         self,

@@ -228,11 +228,11 @@ class PerturbationBlock:
 
     def values(self, length: int, *, n_steps: int | None = None, dt_s: float = 0.0) -> Array:
         """Return the perturbation: (length,) where it is constant, else (length, n_steps)."""
-        constant = self.vectorial(length).get_perturbation(*self.params)
+        constant: Array = self.vectorial(length).get_perturbation(*self.params)
         if self.shape is None or n_steps is None:
             return constant
         mask = self.mask(n_steps=n_steps, dt_s=dt_s)
-        return constant if np.all(mask == 1.0) else np.outer(constant, mask)
+        return constant if np.all(mask == 1.0) else np.asarray(np.outer(constant, mask), float)
 
 
 def read_perturbations(section: Mapping[str, Any]) -> dict[str, PerturbationBlock]:

@@ -94,7 +94,7 @@ class Repeater:
         self.seeds = self._seeds(n_repeats, seed, seeds_file, load_saved_seeds)
         if parallel and executor != "thread":
             check_picklable(stager_factory=stager_factory, run_fn=run_fn)
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "parallel": parallel, "max_workers": max_workers, "executor": executor,
             "scheduler": scheduler,
         }  # fmt: skip

@@ -48,7 +48,8 @@ def waveform(
     ``box`` holds the amplitude from onset to onset + duration; ``linear`` climbs from 0 towards it
     over the same time; ``diff2exp`` peaks at it and runs on to the end.
     """
-    name = {1: "box", 2: "linear", 3: "diff2exp"}.get(shape, shape)  # type: ignore[call-overload]
+    numbered: dict[str | int, str] = {1: "box", 2: "linear", 3: "diff2exp"}
+    name = numbered.get(shape, shape)
     if name not in SHAPES:
         raise ValueError(f"stimulus shape {shape!r} is unknown; use {', '.join(SHAPES)}")
     wave = np.zeros(n_steps)

@@ -140,7 +140,8 @@ def test_stimulus_waveforms(reference):
 
 def test_the_stimulus_takes_whole_clusters_and_whole_neurons():
     rng = np.random.default_rng(0)
-    made = StimulusGenerator([0, 10, 20, 30, 40, 50], 4, clusters_prob=0.7, neuron_prob=0.3, rng=rng)
+    edges = [0, 10, 20, 30, 40, 50]
+    made = StimulusGenerator(edges, 4, clusters_prob=0.7, neuron_prob=0.3, rng=rng)
     assert len(made.clusters) == 2
     assert len(made.neurons) == 6
     assert made.stimulated.sum() == 6
