@@ -126,7 +126,7 @@ def landscape(**given: Any) -> None:
         )
     pairs: Any = limits if len(limits) == 2 else list(zip(limits[::2], limits[1::2], strict=True))
     grid_axes(len(options.focus_pops), options.grid_density_hz, pairs)
-    stager.model.effective_response(options.focus_pops, [[0.0] * stager.model.n_populations])
+    stager.model.check_focus(options.focus_pops)
     with folder as out:
         found = stager.run(
             focus_pops=options.focus_pops, grid_density=options.grid_density_hz, grid_lims=pairs,

@@ -100,6 +100,7 @@ def reduced_landscape(
     ValueError
         For unknown populations or impossible grids.
     """
+    model.check_focus(focus_pops)
     grids = [np.asarray(axis, dtype=float) for axis in axes]
     if len(grids) != len(focus_pops):
         raise ValueError(f"{len(focus_pops)} focus populations need as many axes")

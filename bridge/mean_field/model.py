@@ -202,7 +202,7 @@ class LIFMeanField:
             Imposed rates with the self-consistent ones.
         """
         start = np.atleast_2d(np.asarray(nu_init, dtype=float))
-        focus = self._check_focus(focus_pops)
+        focus = self.check_focus(focus_pops)
         ambient = np.setdiff1d(np.arange(self.n_populations), focus)
         state = start.copy()
 
@@ -249,7 +249,8 @@ class LIFMeanField:
             )
         return rates[0] if np.ndim(nu_init) == 1 else rates
 
-    def _check_focus(self, focus_pops: Sequence[int]) -> NDArray[np.int64]:
+    def check_focus(self, focus_pops: Sequence[int]) -> NDArray[np.int64]:
+        """Return focus populations as an array; refuse those that do not exist or come twice."""
         focus = np.asarray(focus_pops)
         whole = focus.ndim == 1 and focus.dtype.kind in "iu" and len(focus) > 0
         if not whole or len(set(focus.tolist())) != len(focus):

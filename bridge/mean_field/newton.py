@@ -135,6 +135,5 @@ def _solve(systems: Array, right: Array) -> Array:
         found: Array = np.linalg.solve(systems, right[..., np.newaxis])[..., 0]
         return found
     except np.linalg.LinAlgError:  # one of them is singular: at a bifurcation
-        return np.stack(
-            [np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(systems, right, strict=True)]
-        )
+        pairs = zip(systems, right, strict=True)
+        return np.asarray([np.linalg.lstsq(a, b, rcond=None)[0] for a, b in pairs], dtype=float)

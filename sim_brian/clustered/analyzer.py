@@ -110,7 +110,8 @@ class Analyzer:
         if sizes is None:
             raise ValueError("counts need sizes, the neurons of each population")
         self.sizes = np.asarray(sizes, dtype=np.int64)
-        arrays = [counts] if np.ndim(counts) == 2 else list(counts)
+        alone = isinstance(counts, np.ndarray) and counts.ndim == 2
+        arrays = [counts] if alone else list(counts)
         self._counts = [np.asarray(one) for one in arrays]
         for one in self._counts:
             if one.ndim != 2 or len(one) != len(self.sizes):
