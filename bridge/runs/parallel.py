@@ -320,10 +320,9 @@ def _open_pool(
 
 def _pickled(make_task: Callable[[], Task]) -> bytes:
     # By reference for what a module holds; by value for what a user's script or session defines.
-    from joblib.externals import cloudpickle
+    from joblib.externals.loky.backend.reduction import dumps
 
-    payload: bytes = cloudpickle.dumps(make_task)
-    return payload
+    return bytes(dumps(make_task))
 
 
 def _end_with(parent: int) -> None:

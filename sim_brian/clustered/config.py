@@ -246,7 +246,9 @@ def _section(
         return from_json(group, given)
     except (TypeError, ValueError) as error:
         text = str(error).replace("; see --help for the flags; a key is a flag with _ for -", "")
-        raise type(error)(f"{name}: {text.replace('--', '', 1)}") from None
+        for parameter in known.values():  # a configuration has keys, not flags
+            text = text.replace(f"--{parameter.flag} ", f"{parameter.key} ")
+        raise type(error)(f"{name}: {text}") from None
 
 
 _REQUIRED = (InitParams, NetworkParams, ClusterParams, ExternalParams)

@@ -55,11 +55,11 @@ def check_picklable(**parts: Any) -> None:
     ------
     ValueError
     """
-    from joblib.externals import cloudpickle
+    from joblib.externals.loky.backend.reduction import dumps
 
     for name, part in parts.items():
         try:
-            cloudpickle.dumps(part)
+            dumps(part)
         except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{name} can't be sent to other processes ({' '.join(str(error).split())}); use "
