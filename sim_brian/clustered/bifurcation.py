@@ -112,7 +112,7 @@ def diagram_of(
         node = node.get(key) if isinstance(node, dict) else None
     if isinstance(node, list) and index is None:
         index = 0
-    values = [float(v) for v in np.linspace(first, last, n_values)]
+    values = [float(f"{v:.12g}") for v in np.linspace(first, last, n_values)]
     for value in (first, last):
         FullMeanFieldStager(with_value(tree, path, value, index), **settings)
     stager = FullMeanFieldStager(tree, **settings)
