@@ -11,32 +11,16 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any
 
 import argh
 
-from bridge.runs.groups import PING_GROUPS
-from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
-from bridge.runs.groups_rate import (
-    RATE_CONVERT_GROUPS,
-    RATE_EVAL_GROUPS,
-    RATE_PLOT_GROUPS,
-    RATE_SEARCH_GROUPS,
-    RATE_TRAIN_GROUPS,
-)
-from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
-from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
-from bridge.runs.options import Options, parent_parser
+from bridge.runs.options import parent_parser
 from bridge.runs.parser import Parser
-from cli import common, rate, rate_spiking
-from cli.crosscheck import crosscheck
-from cli.forward import image, sim
-from cli.infer import infer
-from cli.scan import scan
-from cli.train import train
-from cli.video import video
+from cli import common
+from cli.commands import COMMAND_GROUPS, COMMANDS, Command, command_name
 
 log = logging.getLogger("pingbridge")
 
@@ -44,96 +28,6 @@ _DESCRIPTION = (
     "Gamma rhythms in spiking networks: simulate a PING network in Brian2, look at it through an "
     "oscilloscope, train it in torch, sweep its parameters."
 )
-
-
-class Command(NamedTuple):
-    """A command: its function (whose name it bears), help text and option groups."""
-
-    function: Callable[..., None]
-    text: str
-    groups: tuple[type[Options], ...]
-
-
-COMMANDS = (
-    Command(sim, "Run one forward pass and print rates, rhythm and simulation speed.", PING_GROUPS),
-    Command(
-        image,
-        "Run one forward pass and save an oscilloscope picture (rasters, weights, spectrum).",
-        PING_GROUPS,
-    ),
-    Command(
-        train,
-        "Train a network on a dataset by surrogate gradients, and keep everything.",
-        TRAIN_GROUPS,
-    ),
-    Command(
-        infer,
-        "Evaluate trained weights on the test set, at one time step or at many.",
-        INFER_GROUPS,
-    ),
-    Command(
-        video,
-        "Sweep one parameter and save a video of the oscilloscope, one frame for each value.",
-        (*PING_GROUPS, *VIDEO_GROUPS),
-    ),
-    Command(
-        scan,
-        "Run a network over many values of one or two parameters; save a table and a figure.",
-        (*PING_GROUPS, *SCAN_GROUPS),
-    ),
-    Command(
-        crosscheck,
-        "Run the same network in Brian2 and in torch and compare them spike for spike.",
-        CROSSCHECK_GROUPS,
-    ),
-)
-
-
-class CommandGroup(NamedTuple):
-    """Commands that are typed after a common word, ``rate train``."""
-
-    text: str
-    commands: tuple[Command, ...]
-
-
-COMMAND_GROUPS: dict[str, CommandGroup] = {
-    "rate": CommandGroup(
-        "Train a rate network on a cognitive task and turn it into a spiking one.",
-        (
-            Command(
-                rate.train,
-                "Train a rate network under Dale's law on a cognitive task.",
-                RATE_TRAIN_GROUPS,
-            ),
-            Command(
-                rate_spiking.search,
-                "Find the scaling factor at which the spiking network solves the task best.",
-                RATE_SEARCH_GROUPS,
-            ),
-            Command(
-                rate_spiking.convert,
-                "Turn a rate network into a spiking one and compare their outputs.",
-                RATE_CONVERT_GROUPS,
-            ),
-            Command(
-                rate_spiking.eval_,
-                "Test a spiking network and its rate network on fresh trials.",
-                RATE_EVAL_GROUPS,
-            ),
-            Command(
-                rate_spiking.plot,
-                "Draw one trial of each type: both outputs, and who fired when.",
-                RATE_PLOT_GROUPS,
-            ),
-        ),
-    ),
-}
-
-
-def command_name(command: Command, group: str | None = None) -> str:
-    """Return what is typed for a command."""
-    word = command.function.__name__.rstrip("_").replace("_", "-")
-    return word if group is None else f"{group} {word}"
 
 
 def build_parser() -> Parser:

@@ -46,6 +46,8 @@ class Circuit:
     traces : dict of str to (StateMonitor, variable)
     finals : dict of str to (group, variable)
         State read when the run is over.
+    random : bool
+        The code draws ``rand()``; each run is then seeded by the value ``control.seed``.
     """
 
     objects: list[Any]
@@ -53,6 +55,7 @@ class Circuit:
     spikes: Mapping[str, Any] = field(default_factory=dict)
     traces: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     finals: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    random: bool = False
 
 
 class Model(Protocol):
@@ -60,7 +63,9 @@ class Model(Protocol):
 
     `build` makes the objects (structure: everything that shapes generated code and connectivity);
     `values` are given anew for each run and never cause a compilation: a mapping from
-    ``group.variable`` (or ``table.values``) to a number or an array.
+    ``group.variable`` (or ``table.values``) to a number or an array. A circuit that draws random
+    numbers takes the seed of a run (0 to 2**31 - 1) as the value ``control.seed``: numpy, cython
+    and cpp then draw the same numbers, as long as each operation calls ``rand()`` once.
     """
 
     @property

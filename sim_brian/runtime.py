@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ class RuntimeProgram:
         clock = brian2.Clock(dt=1 * brian2.second, name="steps")
         circuit = self._model.build(clock)
         network = brian2.Network(circuit.objects)
+        values = dict(values)
+        seed = values.pop("control.seed", None)
         _set_values(network, circuit, values)
         # A run of no length compiles what cython needs, so that it is not timed as a run.
         network.run(0 * brian2.second, namespace={})
@@ -43,12 +46,13 @@ class RuntimeProgram:
                 progress(float(completed))
 
         prepared = time.perf_counter()
-        network.run(
-            n_steps * brian2.second,
-            report=report,
-            report_period=0.5 * brian2.second,
-            namespace={},
-        )
+        with _seeded(seed):
+            network.run(
+                n_steps * brian2.second,
+                report=report,
+                report_period=0.5 * brian2.second,
+                namespace={},
+            )
         finished = time.perf_counter()
         if round(float(network.t_)) != n_steps:
             raise RuntimeError(f"the run ended early, after {float(network.t_):g} steps")
@@ -73,6 +77,23 @@ class RuntimeProgram:
 
     def close(self) -> None:
         """Do nothing: objects go when a run is over."""
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Seed Brian2's random numbers (numpy's global ones) and put those back afterwards."""
+    if seed is None:
+        yield
+        return
+    from brian2.devices import get_device
+
+    device = get_device()
+    before = device.get_random_state()
+    device.seed(int(seed))
+    try:
+        yield
+    finally:
+        device.set_random_state(before)
 
 
 def _steps(t_s: Any) -> Any:

@@ -29,18 +29,29 @@ def generate(model: Model, target: str, project: Path) -> Generated:
 
     device = get_device()
     clock = brian2.Clock(dt=1 * brian2.second, name="steps")
+    circuit = model.build(clock)
+    if circuit.random and target != "cpp":
+        raise ValueError(
+            f"--codegen {target} can't seed the random numbers of this network for each run; use "
+            "--codegen cpp, cython or numpy"
+        )
     control = brian2.NeuronGroup(
         1,
-        "n_steps : integer (shared, constant)\nreport : integer (shared, constant)",
+        "n_steps : integer (shared, constant)\nreport : integer (shared, constant)"
+        + ("\nseed : integer (shared, constant)" if circuit.random else ""),
         clock=clock,
         name="control",
     )
-    circuit = model.build(clock)
     network = brian2.Network([control, *circuit.objects], name="network")
     # The number of steps and the progress report are run-time values, not literals of the
     # generated code: Brian2 generates a run of no length, and the real one follows it.
     steps = device.get_array_name(control.variables["n_steps"])
     report = device.get_array_name(control.variables["report"])
+    if circuit.random:
+        seed = device.get_array_name(control.variables["seed"])
+        device.insert_code(
+            "after_network_run", f"brian::_random_generators[0].seed({seed}[0]);"
+        )  # fmt: skip
     device.insert_code(
         "after_network_run",
         f"network.run({steps}[0] * 1.0, {report}[0] ? report_progress : NULL, 0.5);",

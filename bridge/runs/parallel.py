@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,6 +52,7 @@ def parallel_map(
     jobs: int | None = None,
     scheduler: str | None = None,
     apart: bool = False,
+    threads: bool = False,
     seed: int | None = None,
     order: Sequence[int] | None = None,
     store: ResultStore | None = None,
@@ -77,6 +78,8 @@ def parallel_map(
         They need this program and its compiled-program cache is theirs.
     apart : bool
         Use a process of its own for one job too: the caller has work to do meanwhile.
+    threads : bool
+        Use threads of this process in place of processes; the task is made once for all of them.
     seed : int, optional
         If given, the function is called with an item and a `numpy.random.SeedSequence` that
         depends on `seed` and the item's index alone.
@@ -106,7 +109,9 @@ def parallel_map(
     jobs = count_cores() if jobs is None else jobs
     jobs = min(jobs, max(len(indices) - len(held), 1))
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(_open_pool(make_task, jobs, scheduler, apart=apart))
+        pool = stack.enter_context(
+            _open_pool(make_task, jobs, scheduler, apart=apart, threads=threads)
+        )
         bar = stack.enter_context(_progress(label, len(indices)))
         waiting = iter(indices)
         started: deque[tuple[int, Any]] = deque()  # (index, future, or a result that was held)
@@ -181,6 +186,22 @@ class _Later:
 
     def result(self) -> Result:
         return self._task(*self._arguments)
+
+
+class _Threads:
+    """Threads of this process: for work that waits for other programs."""
+
+    def __init__(self, make_task: Callable[[], Task], jobs: int) -> None:
+        self.width = jobs
+        self._task = make_task()
+        self._executor = ThreadPoolExecutor(max_workers=jobs)
+
+    def start(self, arguments: tuple[Any, ...]) -> Any:
+        return self._executor.submit(self._task, *arguments)
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        _close(self._task)
 
 
 class _Processes:
@@ -262,7 +283,12 @@ class _OfDask:
 
 @contextlib.contextmanager
 def _open_pool(
-    make_task: Callable[[], Task], jobs: int, scheduler: str | None, *, apart: bool
+    make_task: Callable[[], Task],
+    jobs: int,
+    scheduler: str | None,
+    *,
+    apart: bool,
+    threads: bool = False,
 ) -> Iterator[_Pool]:
     if scheduler is not None:
         dask = _Dask(make_task, scheduler)
@@ -270,6 +296,12 @@ def _open_pool(
             yield dask
         finally:
             dask.close()
+    elif threads:
+        several = _Threads(make_task, jobs)
+        try:
+            yield several
+        finally:
+            several.close()
     elif jobs == 1 and not apart:
         here = _Here(make_task)
         try:
@@ -287,9 +319,10 @@ def _open_pool(
 
 
 def _pickled(make_task: Callable[[], Task]) -> bytes:
+    # By reference for what a module holds; by value for what a user's script or session defines.
+    from joblib.externals.loky.backend.reduction import dumps
 
-    payload: bytes = pickle.dumps(make_task)
-    return payload
+    return bytes(dumps(make_task))
 
 
 def _end_with(parent: int) -> None:

@@ -1,0 +1,167 @@
+"""``clustered`` and ``meanfield`` as typed."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import yaml
+from clustered import tiny
+
+from cli import main
+
+
+@pytest.fixture
+def typed(tmp_path, capsys, monkeypatch):
+    """Call the command line in a folder of its own; return code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny()))
+    return path
+
+
+def files(folder):
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_run_analyze_and_run_again(typed, config, tmp_path):
+    code, out, err = typed("clustered", "run", "--config", config, "--save-dir", "runs",
+                           "--n-repeats", 2, "--backend", "numpy", "--parallel", "--executor",
+                           "thread")  # fmt: skip
+    assert code == 0, err
+    assert "clusters active" in out
+    folder = tmp_path / "runs"
+    assert {
+        "clusters.npy", "data/spikes_0.npy", "data/spikes_1.npy", "plots/spikes_1.png",
+        "plots/cluster_rates.png", "plots/transition_matrix.png", "metadata/seeds.txt",
+        "metadata/config.yaml", "metadata/cmd.txt", "metadata/run.log", "analysis/attractors.npy",
+        "analysis/transition_matrix.npy", "analysis/analysis_config.json", "config.json", "run.sh",
+    } <= files(folder)  # fmt: skip
+    spikes = np.load(folder / "data" / "spikes_0.npy")
+    assert spikes.dtype == np.bool_
+    code, out, err = typed("clustered", "analyze", "--analysis-dir", "runs/analysis", "--verbose",
+                           "--export", "states.csv")  # fmt: skip
+    assert code == 0, err
+    assert "transition matrix:" in out
+    assert "total time: 200.0 ms" in out
+    with (tmp_path / "states.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    facts = json.loads((folder / "analysis" / "analysis_config.json").read_text())
+    assert len(rows) == facts["n_occurrences"]
+    code, out, err = typed("clustered", "analyze", "--spikes", "runs/data", "--save-dir", "again",
+                           "--threshold-rule", "stop_before_update")  # fmt: skip
+    assert code == 0, err
+    other = json.loads((tmp_path / "again" / "analysis" / "analysis_config.json").read_text())
+    assert other["threshold_rule"] == "stop_before_update"
+    assert other["thresholds_hz"] != facts["thresholds_hz"]
+
+
+def test_perturb_saves_what_it_applied(typed, tmp_path):
+    block = {"vectors": [[1, -1]], "involved_clusters": [[0, 1]], "params": [3.0],
+             "time_dependence": {"shape": "hat", "onset_time": 0.01}}  # fmt: skip
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump(tiny(perturbation={"rate": block})))
+    code, out, err = typed("clustered", "perturb", "--config", path, "--save-dir", "p",
+                           "--backend", "numpy", "--spike-format", "events",
+                           "--no-plot")  # fmt: skip
+    assert code == 0, err
+    assert "perturbation of rate: shape (8, 200)" in out
+    with np.load(tmp_path / "p" / "metadata" / "perturbations.npz") as saved:
+        assert saved["rate"][0, [19, 20, 199]].tolist() == [0.0, 3.0, 3.0]
+        assert saved["rate"][1, 20] == -3.0
+    assert (tmp_path / "p" / "data" / "spikes_0.npz").is_file()
+    plain = tmp_path / "plain.yaml"
+    plain.write_text(yaml.safe_dump(tiny()))
+    code, _, err = typed("clustered", "perturb", "--config", plain, "--save-dir", "q")
+    assert code == 2
+    assert "no perturbation section" in err
+
+
+def test_sweep_and_compare_write_a_table_and_a_figure(typed, config, tmp_path):
+    given = ("--config", config, "--backend", "numpy", "--values", "0.1", "0.6", "--n-repeats", 1)
+    code, out, err = typed("clustered", "sweep", *given, "--save-dir", "s")
+    assert code == 0, err
+    assert "arousal.level = 0.6" in out
+    rows = json.loads((tmp_path / "s" / "data" / "sweep.json").read_text())
+    assert [row["value"] for row in rows] == [0.1, 0.6]
+    assert rows[1]["e_bg_hz"] > rows[0]["e_bg_hz"]
+    assert (tmp_path / "s" / "plots" / "sweep.png").stat().st_size > 10_000
+    code, out, err = typed("clustered", "compare", *given, "--save-dir", "c", "--parallel",
+                           "--executor", "process", "--max-workers", 2)  # fmt: skip
+    assert code == 0, err
+    compared = json.loads((tmp_path / "c" / "data" / "compare.json").read_text())
+    assert compared[0]["e_sim_hz"] == rows[0]["e_hz"], "the same seed is the same run"
+    assert compared[0]["e_mf_hz"] > 0
+    assert "%" in out
+    assert (tmp_path / "c" / "plots" / "compare.png").stat().st_size > 10_000
+
+
+def test_mean_field_commands(typed, tmp_path):
+    code, out, err = typed("meanfield", "solve", "--n-runs", 40, "--save-dir", "s",
+                           "--active-clusters", 0, 1)  # fmt: skip
+    assert code == 0, err
+    assert "40 of 40 starts converged to 3 fixed points" in out
+    assert "1 active: stable focus   51.092 / 2.534 Hz" in out
+    code, out, err = typed("meanfield", "landscape", "--grid-density", 2, "--save-dir", "l")
+    assert code == 0, err
+    assert "900 of 900 grid points converged" in out
+    # of the path of the reference landscape
+    assert "potential along the path: -0.79" in out
+    assert (tmp_path / "l" / "plots" / "landscape.png").stat().st_size > 10_000
+    code, out, err = typed("meanfield", "bifurcation", "--from", 17.5, "--to", 19, "--n-values", 4,
+                           "--n-runs", 10, "--save-dir", "b")  # fmt: skip
+    assert code == 0, err
+    found = json.loads((tmp_path / "b" / "data" / "critical.json").read_text())
+    assert found["critical"] == [pytest.approx(18.20205, abs=1e-4)]
+    with (tmp_path / "b" / "data" / "fixed_points.csv").open() as file:
+        values = [float(row["value"]) for row in csv.DictReader(file)]
+    assert [values.count(v) for v in (17.5, 18.0, 18.5, 19.0)] == [1, 1, 3, 3]
+    assert (tmp_path / "b" / "plots" / "bifurcation.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("clustered", "run", "--config", "none.yaml"), "no such file"),
+        (("clustered", "run", "--executor", "process"), "--executor can't apply without"),
+        (("clustered", "run", "--parallel", "--scheduler", "tcp://x:1"), "needs --executor dask"),
+        (("clustered", "run", "--seeds-file", "none"), "no such file of seeds"),
+        (("clustered", "run", "--n-repeat", "3"), "did you mean --n-repeats"),
+        (("clustered", "walk"), "invalid choice"),
+        (("clustered",), "required"),
+        (("clustered", "analyze"), "--analysis-dir"),
+        (("clustered", "analyze", "--analysis-dir", "nowhere"), "no such folder"),
+        (("clustered", "analyze", "--analysis-dir", "x", "--kernel", "box"), "--kernel can't"),
+        (("clustered", "sweep", "--param", "arousal.levle"), "no entry arousal.levle"),
+        (("clustered", "sweep", "--values", "0.1", "7"), "level"),
+        (("clustered", "compare", "--param", "external_currents.nu_ext_baseline"), "param_idx"),
+        (("meanfield", "landscape", "--focus-pops", "0", "9"), "populations are 0 to 5"),
+        (("meanfield", "landscape", "--grid-lims", "1", "2", "3"), "--grid-lims has 3 values"),
+        (("meanfield", "landscape", "--grid-density", "0"), "grid-density"),
+        (("meanfield", "solve", "--active-clusters", "5"), "there are 2 clusters"),
+        (("meanfield", "bifurcation", "--from", "9", "--to", "3"), "must be below"),
+        (("meanfield", "bifurcation", "--param", "arousal.level"), "needs --from and --to"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_leaves_nothing(typed, tmp_path, words, said):
+    code, _, err = typed(*words)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "simulations").exists()
