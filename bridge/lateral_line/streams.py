@@ -1,0 +1,287 @@
+"""What the afferents are shown: held positions in training, a sweep or held positions in the test.
+
+Random draws come from numpy's PCG64 in the order of the published program, so that a seed gives
+the published stimuli.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.lateral_line.field import (
+    AFFERENTS,
+    drive,
+    firing_rate,
+    flow_velocity,
+    neuromasts,
+    noise_factor,
+    ou_noise,
+    snapshot_noise,
+)
+from bridge.lateral_line.params import NetworkParams
+
+Array = NDArray[np.float64]
+
+TEST_SEED_OFFSET = 999
+TEST_NOISE_SEED_OFFSET = 8888
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Snapshots:
+    """Some of the held positions, in order.
+
+    Attributes
+    ----------
+    x_cm, distance_cm, direction : float64, shape (n,)
+    rate_hz : float64, shape (n, n_ll)
+        Before conversion to the drive.
+    """
+
+    x_cm: Array
+    distance_cm: Array
+    direction: Array
+    rate_hz: Array
+
+
+class SnapshotStream:
+    """The sequence of held positions of a training run (or of a held test), read in order.
+
+    Holds one random generator and draws as it goes, so that memory does not grow with the number
+    of trials.
+
+    Parameters
+    ----------
+    params : NetworkParams
+    n_steps : int
+        Length of the whole stream; the noise curriculum runs over it.
+    seed : int
+    stride : int
+        Every so many positions of a sweep are used.
+    """
+
+    def __init__(
+        self, params: NetworkParams, *, n_steps: int, seed: int, stride: int = 1
+    ) -> None:
+        self.params = params
+        self.n_steps = n_steps
+        self.hold = params.hold_steps
+        self.n_snapshots = -(-n_steps // self.hold)
+        self.xi_cm = neuromasts(params.n_ll, params.ll_body_length_cm)
+        self.factor, self.jitter = noise_factor(self.xi_cm)
+        self._rng = np.random.default_rng(seed)
+        self._x_cm = self._positions(stride)
+        self._next = 0
+
+    def read(self, first: int, last: int) -> Snapshots:
+        """Return the snapshots from `first` up to before `last`; those skipped are drawn too.
+
+        Raises
+        ------
+        ValueError
+            If they have been read already: the generator does not go back.
+        """
+        if first < self._next:
+            raise ValueError(f"snapshot {first} has been read already")
+        while self._next < first:
+            self._draw(min(first - self._next, 4096))
+        return self._draw(last - first)
+
+    def _draw(self, n: int) -> Snapshots:
+        p = self.params
+        first = self._next
+        self._next += n
+        distance_cm, z = self._normals(n)
+        k = np.arange(first, first + n)
+        begin = k * self.hold / max(1, self.n_steps - 1)
+        early = begin < p.training_noise_switch_fraction
+        scale = np.where(early, p.training_noise_scale_early, p.training_noise_scale_late)
+        backward = p.training_bidirectional & (k % 2 == 1)
+        direction = np.where(backward, -1.0, 1.0)
+        x_cm = self._x_cm[first : first + n]
+        v_cm_s = flow_velocity(
+            self.xi_cm, 0.0, x_cm[:, np.newaxis], distance_cm[:, np.newaxis],
+            speed_cm_s=p.speed_cm_s, radius_cm=p.sphere_radius_cm,
+            travel=(direction[:, np.newaxis], 0.0), flow_sign=p.flow_sign,
+        )  # fmt: skip
+        rate_hz = firing_rate(v_cm_s, snapshot_noise(z, self.factor, scale))
+        return Snapshots(
+            x_cm=x_cm, distance_cm=distance_cm, direction=direction, rate_hz=rate_hz
+        )
+
+    def _normals(self, n: int) -> tuple[Array, Array]:
+        """Return distances and standard normals of the next `n` snapshots, in draw order."""
+        p, a = self.params, AFFERENTS
+        low, high = p.training_distance_min_cm, p.training_distance_max_cm
+        if p.training_fixed_distance:
+            return np.full(n, a.mu_distance_cm), self._rng.standard_normal((n, p.n_ll))
+        if low < high:
+            distance_cm, z = np.empty(n), np.empty((n, p.n_ll))
+            for k in range(n):
+                distance_cm[k] = self._rng.uniform(low, high)
+                z[k] = self._rng.standard_normal(p.n_ll)
+            return distance_cm, z
+        drawn = self._rng.standard_normal((n, 1 + p.n_ll))
+        distance_cm = a.mu_distance_cm + a.sigma_distance_cm * drawn[:, 0]
+        return np.clip(distance_cm, low, high), drawn[:, 1:]
+
+    def _positions(self, stride: int) -> Array:
+        grid = self.xi_cm
+        if self.params.training_ordered_sweeps:
+            to_and_fro = np.concatenate([grid[::stride], grid[::stride][::-1]])
+            return np.resize(to_and_fro, self.n_snapshots)
+        n_shuffles = -(-self.n_snapshots // len(grid))
+        shuffled = [grid[self._rng.permutation(len(grid))] for _ in range(n_shuffles)]
+        return np.concatenate([*shuffled, grid[:0]])[: self.n_snapshots]
+
+
+def training_stream(params: NetworkParams) -> SnapshotStream:
+    """Return the stream of held training positions."""
+    n_steps = round(params.n_training_trials * params.trial_duration_s / params.dt_s)
+    return SnapshotStream(params, n_steps=n_steps, seed=params.seed)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TestStimulus:
+    """The test: trace of the sphere and drive of the afferents, step by step.
+
+    Attributes
+    ----------
+    t_s, x_cm, y_cm : float64, shape (n_steps,)
+    rate_hz : float64, shape (n_steps, n_ll)
+        Noise included, before conversion.
+    drive_hz : float64, shape (n_steps, n_ll)
+        What the Poisson afferents get.
+    v_cm_s, noise_hz : float64, shape (n_steps, n_ll), or None for held positions
+    direction : float
+    """
+
+    __test__ = False  # pytest looks for classes whose name begins with Test
+
+    t_s: Array
+    x_cm: Array
+    y_cm: Array
+    rate_hz: Array
+    drive_hz: Array
+    direction: float
+    v_cm_s: Array | None = None
+    noise_hz: Array | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps."""
+        return len(self.t_s)
+
+
+def test_stimulus(params: NetworkParams) -> TestStimulus:
+    """Return the stimulus of the test: a sweep past the body, or held positions."""
+    p = params
+    t_s = np.arange(0.0, p.test_path_cm / p.speed_cm_s, p.dt_s)
+    direction = 1.0 if p.direction >= 0 else -1.0
+    if p.test_using_held_snapshots:
+        n_positions = -(-len(t_s) // p.hold_steps)
+        stride = -(-p.n_ll // n_positions) if p.held_test_spread else 1
+        stream = SnapshotStream(
+            p, n_steps=len(t_s), seed=p.seed + TEST_SEED_OFFSET, stride=stride
+        )
+        shown = stream.read(0, stream.n_snapshots)
+        at = np.arange(len(t_s)) // p.hold_steps
+        x_cm, y_cm, rate_hz = shown.x_cm[at], shown.distance_cm[at], shown.rate_hz[at]
+        v_cm_s = noise_hz = None
+    else:
+        swept = simulate(
+            len(t_s), p.dt_s, neuromasts(p.n_ll, p.ll_body_length_cm),
+            rng=np.random.default_rng(p.seed + TEST_SEED_OFFSET), distance_cm=p.distance_cm,
+            direction=direction, speed_cm_s=max(AFFERENTS.min_speed_cm_s, p.speed_cm_s),
+            x0_cm=-0.5 if direction > 0 else p.ll_body_length_cm + 0.5,
+            radius_cm=p.sphere_radius_cm, flow_sign=p.flow_sign,
+        )  # fmt: skip
+        x_cm, y_cm, rate_hz = swept.x_cm, swept.y_cm, swept.rate_hz
+        v_cm_s, noise_hz = swept.v_cm_s, swept.noise_hz
+    if p.test_ll_noise_hz > 0:
+        rate_hz = add_white_noise(
+            rate_hz, p.test_ll_noise_hz, np.random.default_rng(p.seed + TEST_NOISE_SEED_OFFSET)
+        )
+    return TestStimulus(
+        t_s=t_s, x_cm=x_cm, y_cm=y_cm, rate_hz=rate_hz, drive_hz=drive(rate_hz, p),
+        direction=direction, v_cm_s=v_cm_s, noise_hz=noise_hz,
+    )  # fmt: skip
+
+
+test_stimulus.__test__ = False  # type: ignore[attr-defined]  # for pytest, as above
+
+
+def add_white_noise(rate_hz: Array, sd_hz: float, rng: np.random.Generator) -> Array:
+    """Return rates (Hz) with independent noise on every cell and step, clipped below at 0."""
+    return np.maximum(0.0, rate_hz + rng.normal(0.0, sd_hz, size=rate_hz.shape))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sweep:
+    """A sphere that moves past the body: trace, flow, noise, rates; shapes as in TestStimulus."""
+
+    t_s: Array
+    xi_cm: Array
+    x_cm: Array
+    y_cm: Array
+    speed_cm_s: float
+    distance_cm: float
+    direction: float
+    v_cm_s: Array
+    noise_hz: Array
+    rate_hz: Array
+
+
+def simulate(
+    n_steps: int,
+    dt_s: float,
+    xi_cm: Array,
+    *,
+    rng: np.random.Generator,
+    distance_cm: float | None = None,
+    direction: float | None = None,
+    speed_cm_s: float | None = None,
+    x0_cm: float | None = None,
+    radius_cm: float = 0.5,
+    flow_sign: int = 1,
+) -> Sweep:
+    """Return a sweep; speed, distance and direction are drawn in this order where not given.
+
+    Parameters
+    ----------
+    n_steps : int
+    dt_s : float, s
+    xi_cm : float64, shape (n_ll,), cm
+        Neuromasts.
+    rng : numpy.random.Generator
+        Then also draws the noise, `n_ll` normals for each step.
+    distance_cm, direction, speed_cm_s : float, optional
+    x0_cm : float, optional
+        Start; default 1 cm before the end of the body that the sphere comes from.
+    radius_cm : float, cm
+    flow_sign : {1, -1}
+    """
+    a = AFFERENTS
+    if speed_cm_s is None:
+        speed_cm_s = max(a.min_speed_cm_s, rng.normal(a.mu_speed_cm_s, a.sigma_speed_cm_s))
+    if distance_cm is None:
+        distance_cm = rng.normal(a.mu_distance_cm, a.sigma_distance_cm)
+    if direction is None:
+        direction = 1.0 if rng.random() < 0.5 else -1.0
+    if x0_cm is None:
+        x0_cm = -1.0 if direction > 0 else xi_cm[-1] + 1.0
+    t_s = np.arange(n_steps) * dt_s
+    x_cm = x0_cm + direction * speed_cm_s * t_s
+    v_cm_s = flow_velocity(
+        xi_cm, 0.0, x_cm[:, np.newaxis], distance_cm, speed_cm_s=speed_cm_s, radius_cm=radius_cm,
+        travel=(direction, 0.0), flow_sign=flow_sign,
+    )  # fmt: skip
+    factor, _ = noise_factor(xi_cm)
+    noise_hz = ou_noise(rng.standard_normal((n_steps, len(xi_cm))), factor, dt_s)
+    return Sweep(
+        t_s=t_s, xi_cm=xi_cm, x_cm=x_cm, y_cm=np.full(n_steps, distance_cm),
+        speed_cm_s=speed_cm_s, distance_cm=distance_cm, direction=direction, v_cm_s=v_cm_s,
+        noise_hz=noise_hz, rate_hz=firing_rate(v_cm_s, noise_hz),
+    )  # fmt: skip
