@@ -60,17 +60,25 @@ class SnapshotStream:
     seed : int
     stride : int
         Every so many positions of a sweep are used.
+    factor : float64, shape (n_ll, n_ll), optional
+        Cholesky factor of the noise correlation.
     """
 
     def __init__(
-        self, params: NetworkParams, *, n_steps: int, seed: int, stride: int = 1
+        self,
+        params: NetworkParams,
+        *,
+        n_steps: int,
+        seed: int,
+        stride: int = 1,
+        factor: Array | None = None,
     ) -> None:
         self.params = params
         self.n_steps = n_steps
         self.hold = params.hold_steps
         self.n_snapshots = -(-n_steps // self.hold)
         self.xi_cm = neuromasts(params.n_ll, params.ll_body_length_cm)
-        self.factor, self.jitter = noise_factor(self.xi_cm)
+        self.factor = noise_factor(self.xi_cm)[0] if factor is None else factor
         self._rng = np.random.default_rng(seed)
         self._x_cm = self._positions(stride)
         self._next = 0
@@ -175,8 +183,12 @@ class TestStimulus:
         return len(self.t_s)
 
 
-def test_stimulus(params: NetworkParams) -> TestStimulus:
-    """Return the stimulus of the test: a sweep past the body, or held positions."""
+def test_stimulus(params: NetworkParams, *, factor: Array | None = None) -> TestStimulus:
+    """Return the stimulus of the test: a sweep past the body, or held positions.
+
+    `factor` replaces the Cholesky factor of the noise correlation, whose last columns depend on
+    the linear algebra library (the matrix is nearly singular).
+    """
     p = params
     t_s = np.arange(0.0, p.test_path_cm / p.speed_cm_s, p.dt_s)
     direction = 1.0 if p.direction >= 0 else -1.0
@@ -184,7 +196,7 @@ def test_stimulus(params: NetworkParams) -> TestStimulus:
         n_positions = -(-len(t_s) // p.hold_steps)
         stride = -(-p.n_ll // n_positions) if p.held_test_spread else 1
         stream = SnapshotStream(
-            p, n_steps=len(t_s), seed=p.seed + TEST_SEED_OFFSET, stride=stride
+            p, n_steps=len(t_s), seed=p.seed + TEST_SEED_OFFSET, stride=stride, factor=factor
         )
         shown = stream.read(0, stream.n_snapshots)
         at = np.arange(len(t_s)) // p.hold_steps
@@ -196,7 +208,7 @@ def test_stimulus(params: NetworkParams) -> TestStimulus:
             rng=np.random.default_rng(p.seed + TEST_SEED_OFFSET), distance_cm=p.distance_cm,
             direction=direction, speed_cm_s=max(AFFERENTS.min_speed_cm_s, p.speed_cm_s),
             x0_cm=-0.5 if direction > 0 else p.ll_body_length_cm + 0.5,
-            radius_cm=p.sphere_radius_cm, flow_sign=p.flow_sign,
+            radius_cm=p.sphere_radius_cm, flow_sign=p.flow_sign, factor=factor,
         )  # fmt: skip
         x_cm, y_cm, rate_hz = swept.x_cm, swept.y_cm, swept.rate_hz
         v_cm_s, noise_hz = swept.v_cm_s, swept.noise_hz
@@ -246,6 +258,7 @@ def simulate(
     x0_cm: float | None = None,
     radius_cm: float = 0.5,
     flow_sign: int = 1,
+    factor: Array | None = None,
 ) -> Sweep:
     """Return a sweep; speed, distance and direction are drawn in this order where not given.
 
@@ -262,6 +275,8 @@ def simulate(
         Start; default 1 cm before the end of the body that the sphere comes from.
     radius_cm : float, cm
     flow_sign : {1, -1}
+    factor : float64, shape (n_ll, n_ll), optional
+        Cholesky factor of the noise correlation.
     """
     a = AFFERENTS
     if speed_cm_s is None:
@@ -278,7 +293,7 @@ def simulate(
         xi_cm, 0.0, x_cm[:, np.newaxis], distance_cm, speed_cm_s=speed_cm_s, radius_cm=radius_cm,
         travel=(direction, 0.0), flow_sign=flow_sign,
     )  # fmt: skip
-    factor, _ = noise_factor(xi_cm)
+    factor = noise_factor(xi_cm)[0] if factor is None else factor
     noise_hz = ou_noise(rng.standard_normal((n_steps, len(xi_cm))), factor, dt_s)
     return Sweep(
         t_s=t_s, xi_cm=xi_cm, x_cm=x_cm, y_cm=np.full(n_steps, distance_cm),
