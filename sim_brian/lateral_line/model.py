@@ -16,7 +16,7 @@ from bridge.lateral_line.wiring import Wiring, lateral_inhibition
 from sim_brian import parts
 from sim_brian.circuit import Circuit, Workload
 from sim_brian.lateral_line import equations as eq
-from sim_brian.lateral_line.homeostasis import add_homeostasis, homeostasis_values
+from sim_brian.lateral_line.homeostasis import add_homeostasis, book, homeostasis_values
 
 State = Mapping[str, NDArray[Any]]
 """Everything that changes while the network runs, by ``group.variable``."""
@@ -100,7 +100,7 @@ class LateralLineModel:
         p, w = self.params, self.wiring
         return repr((
             "lateral-line", p.n_ll, p.n_mon, p.n_ts, len(w.ll_mon_i), len(w.mon_ts_i),
-            p.ts_lateral_radius, p.ll_mon_use_stdp, self.homeostasis,
+            p.ts_lateral_radius, p.ll_mon_use_stdp, self.homeostasis, p.mon_ts_homeo_target,
             {name: len(one) for name, (one, _) in self.contacts.items()},
             self.tables, p.trial_steps, p.checkpoint_trials,
         ))  # fmt: skip
@@ -239,7 +239,8 @@ class LateralLineModel:
             own = traces.get(name, [])
             group = brian2.NeuronGroup(
                 n_cells,
-                eq.CELL + (eq.BACKGROUND if layer else "") + "".join(map(eq.trace, own)),
+                eq.CELL + (eq.BACKGROUND if layer else "") + "".join(map(eq.trace, own))
+                + book(self.homeostasis, name),
                 threshold=eq.THRESHOLD,
                 reset=eq.RESET + "".join(map(eq.trace_reset, own)),
                 events={"background": eq.BACKGROUND_EVENT} if layer else {},
