@@ -52,6 +52,9 @@ def draw_wiring(params: NetworkParams) -> Wiring:
     """Return the network of a seed."""
     p = params
     ll_mon_i, ll_mon_j = ll_to_mon(p)
+    # By source: an afferent's spike then reaches weights that lie side by side in memory.
+    order = np.argsort(ll_mon_i, kind="stable")
+    ll_mon_i, ll_mon_j = ll_mon_i[order], ll_mon_j[order]
     mon_ts_i, mon_ts_j = mon_to_ts(p)
     low, width = p.ll_mon_w_mean_mV, p.ll_mon_w_jitter_mV
     if p.ll_mon_use_stdp:
