@@ -80,7 +80,7 @@ class SnapshotStream:
         self.xi_cm = neuromasts(params.n_ll, params.ll_body_length_cm)
         self.factor = noise_factor(self.xi_cm)[0] if factor is None else factor
         self._rng = np.random.default_rng(seed)
-        self._x_cm = self._positions(stride)
+        self.positions_cm = self._positions(stride)
         self._next = 0
 
     def read(self, first: int, last: int) -> Snapshots:
@@ -108,7 +108,7 @@ class SnapshotStream:
         scale = np.where(early, p.training_noise_scale_early, p.training_noise_scale_late)
         backward = p.training_bidirectional & (k % 2 == 1)
         direction = np.where(backward, -1.0, 1.0)
-        x_cm = self._x_cm[first : first + n]
+        x_cm = self.positions_cm[first : first + n]
         v_cm_s = flow_velocity(
             self.xi_cm, 0.0, x_cm[:, np.newaxis], distance_cm[:, np.newaxis],
             speed_cm_s=p.speed_cm_s, radius_cm=p.sphere_radius_cm,
@@ -147,8 +147,75 @@ class SnapshotStream:
 
 def training_stream(params: NetworkParams) -> SnapshotStream:
     """Return the stream of held training positions."""
-    n_steps = round(params.n_training_trials * params.trial_duration_s / params.dt_s)
+    n_steps = params.n_training_trials * params.trial_steps
     return SnapshotStream(params, n_steps=n_steps, seed=params.seed)
+
+
+class TrainingDrive:
+    """The training stream trial by trial: what the afferents get in each step.
+
+    Trials are read in order; some may be skipped.
+    """
+
+    def __init__(self, params: NetworkParams) -> None:
+        self.params = params
+        self._stream = training_stream(params)
+        self._first = 0
+        self._held: Snapshots | None = None
+
+    @property
+    def positions_cm(self) -> Array:
+        """x of every held position."""
+        return self._stream.positions_cm
+
+    def read(self, begin: int, end: int) -> tuple[list[Array], Array]:
+        """Return the drives (Hz, shape (n_steps, n_ll)) of trials, and x (cm) in each step."""
+        p = self.params
+        steps = np.arange(begin * p.trial_steps, end * p.trial_steps)
+        at = steps // p.hold_steps
+        shown = self._snapshots(int(at[0]), int(at[-1]) + 1)
+        drive_hz = drive(shown.rate_hz, p)
+        at = at - at[0]
+        cut = at.reshape(end - begin, p.trial_steps)
+        return [drive_hz[one] for one in cut], shown.x_cm[at]
+
+    def _snapshots(self, first: int, last: int) -> Snapshots:
+        # A held position may go on over the end of a trial: the last one read is kept.
+        held = self._held
+        if held is not None and first < self._first + len(held.x_cm):
+            more = self._stream.read(self._first + len(held.x_cm), last)
+            skip = first - self._first
+            found = Snapshots(**{
+                name: np.concatenate([getattr(held, name)[skip:], getattr(more, name)])
+                for name in ("x_cm", "distance_cm", "direction", "rate_hz")
+            })  # fmt: skip
+        else:
+            found = self._stream.read(first, last)
+        self._first, self._held = first, found
+        return found
+
+
+def largest_drive(params: NetworkParams, n_trials: int) -> float:
+    """Return the largest number of afferent spikes that any `n_trials` trials are expected to hold.
+
+    Counted over the stretches of training that one run covers, from trial 0 on.
+    """
+    p = params
+    stream = training_stream(p)
+    steps_per_run = n_trials * p.trial_steps
+    expected = np.zeros(-(-max(1, stream.n_steps) // steps_per_run))
+    for first in range(0, stream.n_snapshots, 4096):
+        last = min(first + 4096, stream.n_snapshots)
+        shown = stream.read(first, last)
+        per_step = drive(shown.rate_hz, p).sum(axis=1) * p.dt_s
+        begin = np.arange(first, last) * p.hold_steps
+        run = begin // steps_per_run
+        np.add.at(expected, run, per_step * p.hold_steps)
+        # Where a position is held over the end of a run, the next run gets it too.
+        over = (begin + p.hold_steps - 1) // steps_per_run
+        more = (over > run) & (over < len(expected))
+        np.add.at(expected, over[more], per_step[more] * p.hold_steps)
+    return float(expected.max())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
