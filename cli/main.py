@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import argh
 
+from bridge.lateral_line.run_options import LATERAL_LINE_GROUPS
 from bridge.runs.groups import PING_GROUPS
 from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
 from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
@@ -27,6 +28,7 @@ from cli import common
 from cli.crosscheck import crosscheck
 from cli.forward import image, sim
 from cli.infer import infer
+from cli.lateral_line import lateral_line
 from cli.scan import scan
 from cli.train import train
 from cli.video import video
@@ -45,6 +47,11 @@ class Command(NamedTuple):
     function: Callable[..., None]
     text: str
     groups: tuple[type[Options], ...]
+
+    @property
+    def name(self) -> str:
+        """Return the word that is typed."""
+        return self.function.__name__.replace("_", "-")
 
 
 COMMANDS = (
@@ -79,6 +86,11 @@ COMMANDS = (
         "Run the same network in Brian2 and in torch and compare them spike for spike.",
         CROSSCHECK_GROUPS,
     ),
+    Command(
+        lateral_line,
+        "Train the map of the lateral line by spike timing, test it, and draw it.",
+        LATERAL_LINE_GROUPS,
+    ),
 )
 
 
@@ -87,11 +99,11 @@ def build_parser() -> Parser:
     parser = Parser(prog="pingbridge", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"pingbridge {_version()}")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for function, text, groups in COMMANDS:
+    for one in COMMANDS:
         command = commands.add_parser(
-            function.__name__, help=text, description=text, parents=[parent_parser(*groups)]
+            one.name, help=one.text, description=one.text, parents=[parent_parser(*one.groups)]
         )
-        argh.set_default_command(command, function)
+        argh.set_default_command(command, one.function)
     return parser
 
 

@@ -42,6 +42,8 @@ from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
 
 TAIL_S = 10.0
 """How much of the end of training is kept for the figures."""
+SHOWN_CELLS = 400
+"""Cells of each layer that rasters of training show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,7 +317,7 @@ class Session:
             old_cell, old_step = before.spikes[name]
             cell = np.concatenate([old_cell, cell])
             step = np.concatenate([old_step + before.begin_step, step + first_step])
-            keep = step >= begin
+            keep = (step >= begin) & (cell < SHOWN_CELLS)
             spikes[name] = (cell[keep], step[keep] - begin)
         return Tail(begin_step=begin, n_steps=first_step + n_steps - begin, spikes=spikes)
 
