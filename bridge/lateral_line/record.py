@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bridge.lateral_line.map_quality import MapQuality, TuningWidth, stabilisation_time_s
 from bridge.lateral_line.params import NetworkParams
 from bridge.lateral_line.streams import TestStimulus
+from bridge.lateral_line.tuning import multimodality
 from bridge.lateral_line.wiring import Wiring
 
 Array = NDArray[np.float64]
@@ -219,6 +220,9 @@ class SeedResult:
             **{f"mean_rate_{k}_train_hz": v for k, v in self.mean_rates_hz().items()},
             **self.weight_numbers(),
             "stabilisation_s": self.record.stabilisation_s,
+            "ts_tuning": multimodality(
+                p, self.wiring, self.ll_mon_w_mv, self.mon_ts_w
+            ).to_json(),
             "n_training_trials": p.n_training_trials,
             "codegen": self.target,
             **{f"{k}_s": v for k, v in self.seconds.items()},
