@@ -158,5 +158,10 @@ def ou_noise(z: Array, factor: Array, dt_s: float) -> Array:
 
 def snapshot_noise(z: Array, factor: Array, scale: ArrayLike) -> Array:
     """Return the noise (Hz) of held positions: one row of standard normals for each."""
-    found: Array = np.asarray(scale)[..., np.newaxis] * AFFERENTS.sigma_noise_hz * (z @ factor.T)
+    scale = np.asarray(scale, dtype=np.float64)
+    if not scale.any():
+        return np.zeros(z.shape)
+    # Not a matrix product: its rounding would depend on how many rows are worked out at once.
+    correlated = np.einsum("ki,ji->kj", z, factor)
+    found: Array = scale[..., np.newaxis] * AFFERENTS.sigma_noise_hz * correlated
     return found

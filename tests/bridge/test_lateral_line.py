@@ -126,7 +126,7 @@ def test_a_body_map_is_perfect_against_the_body():
         ).sigma_theta_rad
         for circle in (None, (0.0, 4.0))
     }
-    assert found[None] == pytest.approx(0.356, abs=0.001)  # the path is not the body
+    assert found[None] == pytest.approx(0.356, abs=0.002)  # the path is not the body
     assert found[0.0, 4.0] < 0.02
 
 
