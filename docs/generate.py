@@ -15,7 +15,8 @@ def flags_page() -> str:
     names = [command.name for command in COMMANDS]
     parts = [
         "# Flags",
-        "Written by `python docs/generate.py` from the option groups of `bridge/runs/groups*.py` and `bridge/lateral_line/`. "
+        "Written by `python docs/generate.py` from the option groups of `bridge/runs/groups*.py` "
+        "and `bridge/lateral_line/`. "
         "In a recipe (`--config`) and in `config.json` a key is the flag without its dashes; `-` "
         "and `_` are the same there.",
     ]

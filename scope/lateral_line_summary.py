@@ -84,7 +84,9 @@ def _run_raster(ax: Axes, result: SeedResult, layer: str) -> Axes:
     begin = result.tail.begin_step * result.params.dt_s
     total = end_of_training(result) + result.test.stimulus.n_steps
     ax.set_xlim(begin, total * result.params.dt_s)
-    of = f", first {n_shown} of {n_cells(result, layer)}" if n_shown < n_cells(result, layer) else ""
+    of = (
+        f", first {n_shown} of {n_cells(result, layer)}" if n_shown < n_cells(result, layer) else ""
+    )
     return dress(ax, title=f"{NAMES[layer]}{of}", xlabel="Time (s)", ylabel="Cell index")
 
 

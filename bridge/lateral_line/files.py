@@ -140,7 +140,10 @@ def write_checkpoint(path: Path, saved: Checkpoint) -> None:
         "mon_ts_w_before": saved.mon_ts_w_before,
         "ll_mon_w_before_mV": saved.ll_mon_w_before_mv,
         "pending_ts": np.stack(saved.spikes_ts).astype(np.int32),
-        **{f"tail:{name}": np.stack(spikes).astype(np.int32) for name, spikes in saved.tail.spikes.items()},
+        **{
+            f"tail:{name}": np.stack(spikes).astype(np.int32)
+            for name, spikes in saved.tail.spikes.items()
+        },
     }
     write_npz(path, arrays)
 

@@ -1,4 +1,4 @@
-"""How good the map is: population-vector metrics, tuning widths, the time at which learning settles.
+"""How good the map is: population-vector metrics, tuning widths, when learning settles.
 
 Angles in rad. Read `sigma_theta_rad` never without `valid_fraction` and the number of spikes: a
 single spike scores 0.039, chance is 2.0 to 2.25, a constant or mirrored output 3.72, and a perfect
@@ -235,9 +235,7 @@ def tuning_width(
     wide = (rate_hz[fires] >= peak[fires, np.newaxis] / 2.0).sum(axis=1) * (edges[1] - edges[0])
     if len(wide) < 2:
         return TuningWidth(mean_cm=float("nan"), sd_cm=float("nan"), n_cells=len(wide))
-    return TuningWidth(
-        mean_cm=float(wide.mean()), sd_cm=float(wide.std(ddof=1)), n_cells=len(wide)
-    )
+    return TuningWidth(mean_cm=float(wide.mean()), sd_cm=float(wide.std(ddof=1)), n_cells=len(wide))
 
 
 def position_rates(
@@ -281,7 +279,9 @@ def stabilisation_time_s(t_s: Sequence[float], w_mean: Sequence[float]) -> float
     return None
 
 
-def population_rate(spike_step: NDArray[np.int64], n_cells: int, n_steps: int, dt_s: float) -> Array:
+def population_rate(
+    spike_step: NDArray[np.int64], n_cells: int, n_steps: int, dt_s: float
+) -> Array:
     """Return the rate (Hz per cell) in every step, smoothed over 20 ms."""
     counts = np.bincount(spike_step, minlength=n_steps)[:n_steps].astype(np.float64)
     width = max(1, round(SMOOTHING_S / dt_s))

@@ -32,9 +32,7 @@ class LayerOptions(Options):
         10, "weight statistics every so many trials", at_least=1,
         shown_default="ll_thesis 5; ll_fast 4; ll_fast_literal 10",
     )  # fmt: skip
-    pv_eval_every_checkpoints: int = option(
-        2, "map quality every so many checkpoints", at_least=1
-    )
+    pv_eval_every_checkpoints: int = option(2, "map quality every so many checkpoints", at_least=1)
     checkpoint_save_every_n_checkpoints: int = option(
         10, "the state of training goes to disk every so many checkpoints",
         flag="checkpoint-save-every-n", at_least=1,
@@ -151,9 +149,7 @@ class LLMonOptions(Options):
         3.0, "fixed weight, width of the uniform part above the edge", unit="mV",
         flag="ll-mon-w-jitter-mv", at_least=0,
     )  # fmt: skip
-    ll_mon_use_stdp: bool = option(
-        False, "let LL to MON weights learn", flag="use-ll-mon-stdp"
-    )
+    ll_mon_use_stdp: bool = option(False, "let LL to MON weights learn", flag="use-ll-mon-stdp")
     ll_mon_apre: float = option(0.01, "potentiation, fraction of what is left to the ceiling")
     ll_mon_apost: float = option(-0.0105, "depression, fraction of the weight")
     ll_mon_wmax_mV: float = option(
@@ -168,9 +164,7 @@ class LLMonOptions(Options):
         flag="ll-mon-w-jitter-stdp-mv", at_least=0,
     )  # fmt: skip
     ll_mon_homeo_eta: float = option(0.0, "rate of homeostasis", at_least=0)
-    ll_mon_homeo_every_trials: int = option(
-        10, "homeostasis every so many trials", at_least=1
-    )
+    ll_mon_homeo_every_trials: int = option(10, "homeostasis every so many trials", at_least=1)
     keep_ll_mon_stdp_during_test: bool = option(
         False, "let LL to MON weights learn in the test too"
     )
@@ -206,9 +200,7 @@ class MonTsOptions(Options):
         shown_default="0.005; ll_fast_literal 0.01",
     )  # fmt: skip
     mon_ts_homeo_eta: float = option(0.0, "rate of homeostasis", at_least=0)
-    mon_ts_homeo_every_trials: int = option(
-        10, "homeostasis every so many trials", at_least=1
-    )
+    mon_ts_homeo_every_trials: int = option(10, "homeostasis every so many trials", at_least=1)
     mon_ts_homeo_target: str = option(
         "current", "mean incoming sum that homeostasis aims at: that of the moment (which leaves "
         "the total free) or that of the start", choices=("current", "initial"),

@@ -220,9 +220,7 @@ class SeedResult:
             **{f"mean_rate_{k}_train_hz": v for k, v in self.mean_rates_hz().items()},
             **self.weight_numbers(),
             "stabilisation_s": self.record.stabilisation_s,
-            "ts_tuning": multimodality(
-                p, self.wiring, self.ll_mon_w_mv, self.mon_ts_w
-            ).to_json(),
+            "ts_tuning": multimodality(p, self.wiring, self.ll_mon_w_mv, self.mon_ts_w).to_json(),
             "n_training_trials": p.n_training_trials,
             "codegen": self.target,
             **{f"{k}_s": v for k, v in self.seconds.items()},

@@ -115,9 +115,7 @@ class SnapshotStream:
             travel=(direction[:, np.newaxis], 0.0), flow_sign=p.flow_sign,
         )  # fmt: skip
         rate_hz = firing_rate(v_cm_s, snapshot_noise(z, self.factor, scale))
-        return Snapshots(
-            x_cm=x_cm, distance_cm=distance_cm, direction=direction, rate_hz=rate_hz
-        )
+        return Snapshots(x_cm=x_cm, distance_cm=distance_cm, direction=direction, rate_hz=rate_hz)
 
     def _normals(self, n: int) -> tuple[Array, Array]:
         """Return distances and standard normals of the next `n` snapshots, in draw order."""
@@ -165,7 +163,7 @@ class TrainingDrive:
 
     @property
     def positions_cm(self) -> Array:
-        """x of every held position."""
+        """Return x of every held position."""
         return self._stream.positions_cm
 
     def read(self, begin: int, end: int) -> tuple[list[Array], Array]:
@@ -250,7 +248,7 @@ class TestStimulus:
         return len(self.t_s)
 
 
-def test_stimulus(params: NetworkParams, *, factor: Array | None = None) -> TestStimulus:
+def stimulus_of_test(params: NetworkParams, *, factor: Array | None = None) -> TestStimulus:
     """Return the stimulus of the test: a sweep past the body, or held positions.
 
     `factor` replaces the Cholesky factor of the noise correlation, whose last columns depend on
@@ -287,9 +285,6 @@ def test_stimulus(params: NetworkParams, *, factor: Array | None = None) -> Test
         t_s=t_s, x_cm=x_cm, y_cm=y_cm, rate_hz=rate_hz, drive_hz=drive(rate_hz, p),
         direction=direction, v_cm_s=v_cm_s, noise_hz=noise_hz,
     )  # fmt: skip
-
-
-test_stimulus.__test__ = False  # type: ignore[attr-defined]  # for pytest, as above
 
 
 def add_white_noise(rate_hz: Array, sd_hz: float, rng: np.random.Generator) -> Array:

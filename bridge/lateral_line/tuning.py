@@ -71,9 +71,7 @@ def rectified_overlap(rate_hz: Array, *, keep: float = 0.3) -> Array:
 def distant_pairs(x_cm: Array, window_cm: tuple[float, float] = (0.8, 2.5)) -> NDArray[np.bool_]:
     """Return which pairs of positions (upper triangle) lie this far apart."""
     apart = np.abs(x_cm[:, np.newaxis] - x_cm[np.newaxis, :])
-    found: NDArray[np.bool_] = np.triu(
-        (apart >= window_cm[0]) & (apart <= window_cm[1]), k=1
-    )
+    found: NDArray[np.bool_] = np.triu((apart >= window_cm[0]) & (apart <= window_cm[1]), k=1)
     return found
 
 

@@ -74,11 +74,7 @@ next_step = int(afferents(cursor * second))
 
 def trace(name: str) -> str:
     """Return the equations of a spike trace: its value, its jump, its decay per step."""
-    return (
-        f"{name} : 1\n"
-        f"{name}_jump : 1 (shared, constant)\n"
-        f"{name}_keep : 1 (shared, constant)\n"
-    )
+    return f"{name} : 1\n{name}_jump : 1 (shared, constant)\n{name}_keep : 1 (shared, constant)\n"
 
 
 def trace_step(name: str) -> str:

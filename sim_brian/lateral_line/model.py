@@ -113,10 +113,10 @@ class LateralLineModel:
         return (*found, "mon_ts") if p.mon_ts_homeo_eta > 0 else tuple(found)
 
     def build(self, clock: Any) -> Circuit:
-        """Return the Brian2 objects; for their order see :mod:`sim_brian.lateral_line.equations`."""
+        """Return the Brian2 objects; :mod:`sim_brian.lateral_line.equations` has their order."""
         import brian2
 
-        p, w = self.params, self.wiring
+        p = self.params
         tables = {
             name: brian2.TimedArray(
                 np.full(length, float(NEVER)), dt=1 * brian2.second, name=name
@@ -180,8 +180,10 @@ class LateralLineModel:
                 f"{name}.cursor": cursor,
                 f"{name}.next_step": steps[cursor].astype(np.int32),
             }
-        return given | self._synapse_values() | homeostasis_values(
-            self.homeostasis, p, self.wiring, first_trial=self.first_trial
+        return (
+            given
+            | self._synapse_values()
+            | homeostasis_values(self.homeostasis, p, self.wiring, first_trial=self.first_trial)
         )
 
     def _synapse_values(self) -> dict[str, Any]:
@@ -239,7 +241,9 @@ class LateralLineModel:
             own = traces.get(name, [])
             group = brian2.NeuronGroup(
                 n_cells,
-                eq.CELL + (eq.BACKGROUND if layer else "") + "".join(map(eq.trace, own))
+                eq.CELL
+                + (eq.BACKGROUND if layer else "")
+                + "".join(map(eq.trace, own))
                 + book(self.homeostasis, name),
                 threshold=eq.THRESHOLD,
                 reset=eq.RESET + "".join(map(eq.trace_reset, own)),
@@ -253,9 +257,7 @@ class LateralLineModel:
                 clock=clock, when="groups", name=f"{name}_step",
             )  # fmt: skip
             if layer:
-                group.run_on_event(
-                    "background", eq.BACKGROUND_EFFECT, when="synapses", order=-1
-                )
+                group.run_on_event("background", eq.BACKGROUND_EFFECT, when="synapses", order=-1)
             groups[name] = group
         return groups
 
@@ -310,9 +312,7 @@ class LateralLineModel:
 def _simple(name: str, pre: Any, post: Any, model: str, kick: str, clock: Any) -> Any:
     import brian2
 
-    return brian2.Synapses(
-        pre, post, model, on_pre=f"{kick}_post += w", clock=clock, name=name
-    )
+    return brian2.Synapses(pre, post, model, on_pre=f"{kick}_post += w", clock=clock, name=name)
 
 
 def initial_state(params: NetworkParams, wiring: Wiring) -> dict[str, NDArray[Any]]:

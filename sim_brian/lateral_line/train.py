@@ -33,7 +33,7 @@ from bridge.lateral_line.streams import (
     TestStimulus,
     TrainingDrive,
     largest_drive,
-    test_stimulus,
+    stimulus_of_test,
 )
 from bridge.lateral_line.wiring import Wiring, draw_wiring
 from sim_brian.circuit import RawRun
@@ -157,9 +157,11 @@ class Session:
         self._engine = engine
         self._begin = (time.perf_counter(), _cpu_s())
         self._prepared_s = 0.0
-        self.tests: dict[float | None, TestStimulus] = {None: test_stimulus(params)}
+        self.tests: dict[float | None, TestStimulus] = {None: stimulus_of_test(params)}
         for distance in distances_cm:
-            self.tests[distance] = test_stimulus(dataclasses.replace(params, distance_cm=distance))
+            self.tests[distance] = stimulus_of_test(
+                dataclasses.replace(params, distance_cm=distance)
+            )
         self._tables = self._table_lengths(train)
         self._n_runs = 1 + len(distances_cm)
         if train:
@@ -308,9 +310,7 @@ class Session:
         positions: NDArray[np.float64] = TrainingDrive(self.params).positions_cm[at]
         return positions
 
-    def _tail(
-        self, before: Tail, found: dict[str, Spikes], first_step: int, n_steps: int
-    ) -> Tail:
+    def _tail(self, before: Tail, found: dict[str, Spikes], first_step: int, n_steps: int) -> Tail:
         begin = max(0, first_step + n_steps - round(TAIL_S / self.params.dt_s))
         spikes = {}
         for name, (cell, step) in found.items():

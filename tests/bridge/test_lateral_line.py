@@ -76,7 +76,9 @@ def test_rates_of_the_drawn_spikes():
 
 def test_a_table_plays_back_its_events():
     events = poisson.Events(
-        cell=np.array([0, 0, 2], dtype=np.int32), step=np.array([3, 7, 1], dtype=np.int32), n_cells=3
+        cell=np.array([0, 0, 2], dtype=np.int32),
+        step=np.array([3, 7, 1], dtype=np.int32),
+        n_cells=3,
     )
     steps, cursor = events.table(8)
     never = poisson.NEVER
@@ -184,8 +186,8 @@ def test_an_unknown_mode():
 
 def test_held_positions_can_cover_the_body():
     p = preset("ll_thesis", test_using_held_snapshots=True)
-    few = streams.test_stimulus(p)
-    spread = streams.test_stimulus(dataclasses.replace(p, held_test_spread=True))
+    few = streams.stimulus_of_test(p)
+    spread = streams.stimulus_of_test(dataclasses.replace(p, held_test_spread=True))
     assert few.x_cm.max() < 0.8  # the first 20 of 100 positions
     assert spread.x_cm.max() > 3.8
     assert_allclose(np.diff(np.unique(spread.x_cm)), 5 * 4 / 99)

@@ -94,7 +94,7 @@ def test_noise_of_a_moving_sphere(stimulus, cases):
 @pytest.mark.parametrize("name", ["thesis", "fast", "back"])
 def test_the_test_sweep(stimulus, cases, name):
     case = cases["sweeps"][name]
-    found = streams.test_stimulus(params_of(case), factor=stimulus["noise_chol"])
+    found = streams.stimulus_of_test(params_of(case), factor=stimulus["noise_chol"])
     assert found.n_steps == case["n_steps"]
     at = stimulus[f"sweep_{name}_step_index"]
     for key, array in (("t_s", found.t_s), ("X_cm", found.x_cm), ("v_cm_s", found.v_cm_s),
@@ -123,7 +123,7 @@ def test_a_training_stream(stimulus, cases, name):
 
 def test_a_held_test(stimulus, cases):
     p = params_of(cases["held_test"], test_using_held_snapshots=True)
-    found = streams.test_stimulus(p, factor=stimulus["noise_chol"])
+    found = streams.stimulus_of_test(p, factor=stimulus["noise_chol"])
     at = stimulus["held_step_index"]
     assert_allclose(found.x_cm[at], stimulus["held_X_cm"], atol=ATOL)
     assert_allclose(found.y_cm[at], stimulus["held_Y_cm"], atol=ATOL)
@@ -171,9 +171,7 @@ def test_lateral_inhibition(cases):
 @pytest.mark.parametrize("eta", ["0.001", "0.02", "0.5"])
 def test_homeostasis_of_mon_to_ts(reference, eta):
     d = np.load(reference / "lateral_line_dynamics.npz")
-    found = homeostasis.scaled(
-        d["homeo_w_in"], d["homeo_j"], 10, eta=float(eta), wmax=0.028
-    )
+    found = homeostasis.scaled(d["homeo_w_in"], d["homeo_j"], 10, eta=float(eta), wmax=0.028)
     assert_allclose(found, d[f"homeo_mon_ts_eta{eta}"], atol=ATOL)
 
 

@@ -76,9 +76,7 @@ def test_a_resumed_training_goes_on_with_the_same_bits(whole, tmp_path):
 
 
 def test_training_does_not_depend_on_how_often_it_is_saved(whole):
-    other, _ = run_network(
-        small(checkpoint_save_every_n_checkpoints=5), engine=NUMPY
-    )
+    other, _ = run_network(small(checkpoint_save_every_n_checkpoints=5), engine=NUMPY)
     same_result(other, whole[0])
 
 

@@ -34,7 +34,10 @@ class OneCell:
     exc: tuple[np.ndarray, np.ndarray]
     inh: tuple[np.ndarray, np.ndarray]
     n_steps: int
-    workload: Workload = Workload(n_steps=1, n_updaters=1, n_cells=1)
+
+    @property
+    def workload(self) -> Workload:
+        return Workload(n_steps=self.n_steps, n_updaters=8, n_cells=50)
 
     def structure(self) -> str:
         return "one cell"
@@ -88,7 +91,6 @@ def test_a_cell(golden):
         inh=(golden["lif_inh_step"], golden["lif_inh_w_mV"]),
         n_steps=120,
     )
-    model.workload = Workload(n_steps=120, n_updaters=8, n_cells=50)
     raw = run_model(model, NUMPY)
     for name in ("v", "ge", "gi"):
         assert_allclose(raw.traces[name][:, 0], golden[f"lif_{name}_mV"], atol=ATOL)
