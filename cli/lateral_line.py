@@ -41,6 +41,7 @@ def lateral_line(**given: Any) -> None:
     if plan.options.evaluate is not None:  # a wrong file is found before anything is written
         for seed in plan.seeds:
             _weights_of(plan, seed, draw_wiring(plan.of_seed(seed)))
+    finished = _finished(plan)
     config = resolved.to_json() | {"run_name": plan.run_name}
     inputs = [one for one in (plan.options.resume_from, plan.options.evaluate) if one is not None]
     with RunFolder(
@@ -48,8 +49,36 @@ def lateral_line(**given: Any) -> None:
     ) as run:
         run.write_json("params.json", plan.to_json())
         run.update_config({"execution": {"codegen": engine.target}})
-        _run(plan, engine, starts, run, jobs=resolved[ParallelOptions].jobs,
+        _run(plan, engine, starts, finished, run, jobs=resolved[ParallelOptions].jobs,
              scheduler=resolved[ParallelOptions].scheduler)  # fmt: skip
+
+
+def _finished(plan: Plan) -> dict[int, dict[str, Any]]:
+    """Return the numbers of the seeds that need not be run again.
+
+    Those are the finished ones of a run that is resumed in its own folder, unchanged.
+    """
+    import json
+
+    options, folder = plan.options, plan.folder
+    if options.resume_from is None or options.resume_from.resolve() != folder.resolve():
+        return {}
+    before = json.loads((folder / "params.json").read_text(encoding="utf-8"))
+    if before != json.loads(json.dumps(plan.to_json())):
+        return {}
+    found = {}
+    for seed in plan.seeds:
+        try:
+            row = json.loads((folder / "artifacts" / f"seed_{seed}_results.json").read_text())
+        except (OSError, ValueError):
+            continue
+        wanted = [float(d) for d in options.test_distances or ()]
+        has = [one["test_distance_cm"] for one in row.get("distances", ())]
+        drawn = any((folder / "figures").glob(f"*_seed_{seed}.png")) or not options.figures
+        weights = (folder / "artifacts" / f"{options.save_tag}_seed_{seed}.npz").is_file()
+        if ("control" in row) >= options.with_control and has == wanted and drawn and weights:
+            found[seed] = row
+    return found
 
 
 def _engine(options: LateralLineOptions) -> EngineOptions:
@@ -63,7 +92,8 @@ def _engine(options: LateralLineOptions) -> EngineOptions:
 
 
 def _run(
-    plan: Plan, engine: EngineOptions, starts: dict[int, Path | None], run: RunFolder, *,
+    plan: Plan, engine: EngineOptions, starts: dict[int, Path | None],
+    finished: dict[int, dict[str, Any]], run: RunFolder, *,
     jobs: int | None, scheduler: str | None,
 ) -> None:  # fmt: skip
     from bridge.lateral_line.summary import console_lines, run_summary, several_seeds_line
@@ -77,11 +107,15 @@ def _run(
         else f"{p.n_training_trials} trials of {p.trial_duration_s:g} s",
     )  # fmt: skip
     make = functools.partial(SeedTask, plan, engine, starts, run.folder)
-    rows = []
-    for _, row in parallel_map(make, list(enumerate(plan.seeds)), jobs=jobs, scheduler=scheduler):
+    rows = list(finished.values())
+    left = [(place, seed) for place, seed in enumerate(plan.seeds) if seed not in finished]
+    if finished:
+        log.info("seeds %s are finished", ", ".join(map(str, finished)))
+    for _, row in parallel_map(make, left, jobs=jobs, scheduler=scheduler):
         rows.append(row)
         for line in console_lines(row):
             log.info("%s", line)
+    rows.sort(key=lambda row: int(row["seed"]))
     run.write_json("run_summary.json", run_summary(plan, rows))
     if len(rows) > 1:
         log.info("%s", several_seeds_line(rows))
