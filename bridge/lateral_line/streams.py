@@ -180,7 +180,7 @@ class TrainingDrive:
     def _snapshots(self, first: int, last: int) -> Snapshots:
         # A held position may go on over the end of a trial: the last one read is kept.
         held = self._held
-        if held is not None and first < self._first + len(held.x_cm):
+        if held is not None and self._first <= first < self._first + len(held.x_cm):
             more = self._stream.read(self._first + len(held.x_cm), last)
             skip = first - self._first
             found = Snapshots(**{
