@@ -28,7 +28,7 @@ every_{p} : integer (shared, constant)
 eta_{p} : 1 (shared, constant)
 """
 _BEGIN = "incoming_{p} = 0\n"
-_BEGIN_MEAN = "total_{p} = 0\ncount_{p} = 0\n"
+_BEGIN_MEAN = "total_{p} = 0\ncount_{p} = 0\nmean_{p} = 0\nnumber_{p} = 0\n"
 _SUM = "incoming_{p}_post += w\n"
 _SUM_ALL = """
 total_{p}_post += incoming_{p}_pre
@@ -36,8 +36,8 @@ count_{p}_post += int(incoming_{p}_pre > 1e-12)
 """
 # The first cell of the group keeps the book of all: the others read its sum through synapses.
 _SHARE = """
-mean_{p}_post = total_{p}_pre
-number_{p}_post = count_{p}_pre
+mean_{p}_post += total_{p}_pre
+number_{p}_post += count_{p}_pre
 """
 _SCALE = """
 _has = int(incoming_{p} > 1e-12)

@@ -170,7 +170,7 @@ def test_a_state_of_another_network_is_refused(trained, tmp_path, capsys):
         (("--n-mon", "61"), "n_mon 60 there, 61 here"),
         (("--disable-all-stdp",), "differ in --disable-all-stdp"),
         (("--mode", "ll_thesis"), "is of --mode ll_fast"),
-        (("--n-training-trials", "4"), "is less"),
+        (("--n-training-trials", "3"), "is less"),
     ):
         code = main(["lateral-line", "--resume-from", str(trained), "--runs-dir", str(tmp_path),
                      "--run-name", "other", *flags])  # fmt: skip

@@ -11,7 +11,7 @@ from bridge.lateral_line.poisson import Events, InputSpikes
 from bridge.lateral_line.wiring import Wiring
 
 SMALL: dict[str, Any] = {
-    "n_ll": 20, "n_mon": 60, "n_ts": 20, "trial_duration_s": 0.1, "n_training_trials": 6,
+    "n_ll": 20, "n_mon": 60, "n_ts": 20, "trial_duration_s": 0.1, "n_training_trials": 4,
     "checkpoint_trials": 1, "checkpoint_save_every_n_checkpoints": 2, "test_path_cm": 1.0,
     "mon_ts_gain_mV": 900.0, "ll_mon_use_stdp": True, "ll_mon_homeo_eta": 0.2,
     "mon_ts_homeo_eta": 0.3, "ll_mon_homeo_every_trials": 2, "mon_ts_homeo_every_trials": 3,
@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {
 
 SMALL_FLAGS = (
     "--mode", "ll_fast", "--n-ll", "20", "--n-mon", "60", "--n-ts", "20", "--trial-duration-s",
-    "0.1", "--n-training-trials", "6", "--checkpoint-trials", "1", "--checkpoint-save-every-n",
+    "0.1", "--n-training-trials", "4", "--checkpoint-trials", "1", "--checkpoint-save-every-n",
     "2", "--test-path-cm", "1", "--mon-ts-gain-mv", "900", "--use-ll-mon-stdp",
     "--ll-mon-homeo-eta", "0.2", "--mon-ts-homeo-eta", "0.3", "--ll-mon-homeo-every-trials", "2",
     "--mon-ts-homeo-every-trials", "3", "--codegen", "numpy", "--jobs", "1",

@@ -39,13 +39,13 @@ def same_result(one, other):
 
 def test_the_small_network_does_something(whole):
     result, states = whole
-    assert [s.n_done for s in states] == [2, 4, 6]
+    assert [s.n_done for s in states] == [2, 4]
     assert result.mean_rates_hz()["ts"] > 1
     numbers = result.weight_numbers()
     assert numbers["w_frac_moved"] > 0.5
     assert numbers["ll_mon_w_mean_abs_delta_mv"] > 0.1
-    assert len(result.record.t_s) == 7
-    assert len(result.record.pv_t_s) == 3
+    assert len(result.record.t_s) == 5
+    assert len(result.record.pv_t_s) == 2
 
 
 @pytest.mark.compiler
@@ -84,7 +84,7 @@ def test_the_test_changes_no_weight(whole):
     result, states = whole
     settled = {
         name: homeostasis.after_trial(
-            small(), result.wiring, name, states[-1].state[f"{name}.w"], 6
+            small(), result.wiring, name, states[-1].state[f"{name}.w"], 4
         )
         for name in ("ll_mon", "mon_ts")
     }
@@ -145,10 +145,12 @@ def test_homeostasis_inside_the_run_is_that_of_the_formula(target_sum):
 
 
 def test_a_seed_gives_the_same_in_any_company(whole):
-    other, _ = run_network(small(seed=124), engine=NUMPY)
-    again, _ = run_network(small(), engine=NUMPY)  # as a later seed of the same process
-    same_result(again, whole[0])
-    assert np.any(other.mon_ts_w != again.mon_ts_w)
+    _, states = whole
+    for seed in (124, 123):  # 123 as a later seed of the same process
+        with Session(small(seed=seed, n_training_trials=2), NUMPY) as session:
+            found = session.train(session.begin()).state
+        same = np.array_equal(found["mon.v"], states[0].state["mon.v"])
+        assert same == (seed == 123)
 
 
 @pytest.mark.slow
