@@ -112,7 +112,7 @@ def _run(
     if finished:
         log.info("seeds %s are finished", ", ".join(map(str, finished)))
     for _, row in parallel_map(make, left, jobs=jobs, scheduler=scheduler):
-        rows.append(row)
+        rows.append(dict(row))
         for line in console_lines(row):
             log.info("%s", line)
     rows.sort(key=lambda row: int(row["seed"]))

@@ -41,7 +41,7 @@ def draw_test_phase(result: SeedResult) -> Figure:
     for ax, layer in zip(axes[1:4], ("ll", "mon", "ts"), strict=True):
         cell, step = test.spikes[layer]
         n_shown = min(400, n_cells(result, layer))
-        raster(ax, step * p.dt_s, cell, layer, n_shown)
+        raster(ax, test.stimulus.t_s[step], cell, layer, n_shown)
         dress(ax, ylabel=f"{NAMES[layer]} index")
     for layer in ("mon", "ts"):
         rate = population_rate(
@@ -137,7 +137,7 @@ def _drive(result: SeedResult) -> tuple[NDArray[np.float64], NDArray[np.float64]
     weights = sparse.csr_matrix(
         (result.mon_ts_w * p.mon_ts_gain_mV, (w.mon_ts_j, w.mon_ts_i)), shape=(p.n_ts, p.n_mon)
     )
-    return (weights @ counts).toarray(), edges, label
+    return (weights @ counts).toarray(), np.asarray(edges, dtype=np.float64), label
 
 
 def draw_transition(result: SeedResult) -> Figure:

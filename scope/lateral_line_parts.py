@@ -41,7 +41,11 @@ def binned_rates(
     shown, offset, label = test_window(result)
     keep = np.flatnonzero(shown)
     if not len(keep):
-        return np.zeros((n_cells(result, layer), N_BINS)), np.arange(N_BINS) * 1.0, label
+        return (
+            np.zeros((n_cells(result, layer), N_BINS)),
+            np.arange(N_BINS, dtype=np.float64),
+            label,
+        )
     new_step = np.full(len(shown), -1)
     new_step[keep] = np.arange(len(keep))
     x_cm = result.test.stimulus.x_cm[keep] - offset
@@ -51,7 +55,7 @@ def binned_rates(
         new_step[step], cell, n_cells=n_cells(result, layer), x_cm=x_cm, dt_s=result.params.dt_s,
         n_bins=min(N_BINS, len(keep)),
     )  # fmt: skip
-    return rates, (edges[1:] + edges[:-1]) / 2, label
+    return rates, np.asarray((edges[1:] + edges[:-1]) / 2, dtype=np.float64), label
 
 
 def raster(

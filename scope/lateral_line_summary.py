@@ -109,7 +109,7 @@ def _rates(ax: Axes, result: SeedResult) -> Axes:
 
 
 def _histogram(ax: Axes, result: SeedResult) -> Axes:
-    bins = np.linspace(0.0, result.params.mon_ts_wmax, 40)
+    bins = np.linspace(0.0, result.params.mon_ts_wmax, 40).tolist()
     ax.hist(result.mon_ts_w_before, bins=bins, color=GREY, alpha=0.6, label="before")
     ax.hist(result.mon_ts_w, bins=bins, histtype="step", color=EXC, lw=2, label="after")
     legend_above(ax)

@@ -43,7 +43,7 @@ AFFERENTS = Afferents()
 
 def neuromasts(n_ll: int, body_length_cm: float) -> Array:
     """Return the x positions of the neuromasts, shape (n_ll,), cm; both ends included."""
-    return np.linspace(0.0, body_length_cm, n_ll)
+    return _floats(np.linspace(0.0, body_length_cm, n_ll))
 
 
 def flow_velocity(
@@ -79,8 +79,8 @@ def flow_velocity(
     Source: potential flow of a translating sphere, Lamb (1932), Hydrodynamics, art. 92, with the
     sign of the LateralLine project.
     """
-    dx = np.asarray(sensor_x_cm, dtype=np.float64) - x_cm
-    dy = np.asarray(sensor_y_cm, dtype=np.float64) - y_cm
+    dx = _floats(sensor_x_cm) - _floats(x_cm)
+    dy = _floats(sensor_y_cm) - _floats(y_cm)
     square = dx * dx + dy * dy
     along = np.asarray(travel[0]) * dx + np.asarray(travel[1]) * dy
     strength = np.asarray(speed_cm_s) * np.asarray(radius_cm) ** 3 / 2.0
@@ -94,7 +94,7 @@ def flow_velocity(
 def firing_rate(v_cm_s: ArrayLike, noise_hz: ArrayLike = 0.0) -> Array:
     """Return rates (Hz): rest plus gain times flow plus noise, clipped to 0..200 Hz."""
     a = AFFERENTS
-    rate = a.r0_hz + a.gain_hz_per_cm_s * np.asarray(v_cm_s) + noise_hz
+    rate = a.r0_hz + a.gain_hz_per_cm_s * _floats(v_cm_s) + _floats(noise_hz)
     return np.clip(rate, 0.0, a.rmax_hz)
 
 
@@ -137,7 +137,7 @@ def noise_factor(xi_cm: Array, *, jitter: float = 1e-12) -> tuple[Array, float]:
         except np.linalg.LinAlgError:
             jitter *= 10.0
         else:
-            return factor, jitter
+            return _floats(factor), jitter
 
 
 def ou_noise(z: Array, factor: Array, dt_s: float) -> Array:
@@ -165,3 +165,7 @@ def snapshot_noise(z: Array, factor: Array, scale: ArrayLike) -> Array:
     correlated = np.einsum("ki,ji->kj", z, factor)
     found: Array = scale[..., np.newaxis] * AFFERENTS.sigma_noise_hz * correlated
     return found
+
+
+def _floats(values: ArrayLike) -> Array:
+    return np.asarray(values, dtype=np.float64)

@@ -172,7 +172,7 @@ def _decode(
     phase = TWO_PI * cell / n_cells
     # The vector is linear in the rates: it is summed over cells first and smoothed then.
     summed = [
-        np.bincount(step, weights=w, minlength=n_steps)
+        np.bincount(step, weights=w, minlength=n_steps).astype(np.float64)
         for w in (np.cos(phase), np.sin(phase), np.ones(len(step)))
     ]
     real, imaginary, count = (_boxcar(one, width) for one in summed)
@@ -183,7 +183,7 @@ def _decode(
 def _boxcar(values: Array, width: int) -> Array:
     """Return running sums, as ``numpy.convolve(..., "same")`` centres them for long series."""
     n = len(values)
-    full = np.convolve(values, np.ones(width)) if n else values
+    full = np.asarray(np.convolve(values, np.ones(width)) if n else values, dtype=np.float64)
     begin = (width - 1) // 2 if n >= width else 0
     return full[begin : begin + n]
 
@@ -260,7 +260,7 @@ def position_rates(
     rate_hz = np.divide(
         counts, spent_s, out=np.zeros((n_cells, n_bins)), where=(spent_s > 0)[np.newaxis, :]
     )
-    return rate_hz, edges
+    return rate_hz, np.asarray(edges, dtype=np.float64)
 
 
 def stabilisation_time_s(t_s: Sequence[float], w_mean: Sequence[float]) -> float | None:

@@ -96,8 +96,8 @@ def draw_spikes(
             ("mon", params.n_mon, params.bg_rate_mon_hz),
             ("ts", params.n_ts, params.bg_rate_ts_hz),
         ):
-            cell, step = _bernoulli(rng, n_cells, n_steps, min(1.0, rate_hz * dt_s))
-            layers[name].append((cell, step + begin))
+            who, when = _bernoulli(rng, n_cells, n_steps, min(1.0, rate_hz * dt_s))
+            layers[name].append((who, when + begin))
         begin += n_steps
     return InputSpikes(
         ll=_merge(layers["ll"], params.n_ll),

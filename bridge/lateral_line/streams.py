@@ -130,14 +130,14 @@ class SnapshotStream:
                 z[k] = self._rng.standard_normal(p.n_ll)
             return distance_cm, z
         drawn = self._rng.standard_normal((n, 1 + p.n_ll))
-        distance_cm = a.mu_distance_cm + a.sigma_distance_cm * drawn[:, 0]
-        return np.clip(distance_cm, low, high), drawn[:, 1:]
+        around = a.mu_distance_cm + a.sigma_distance_cm * drawn[:, 0]
+        return np.clip(around, low, high), drawn[:, 1:]
 
     def _positions(self, stride: int) -> Array:
         grid = self.xi_cm
         if self.params.training_ordered_sweeps:
             to_and_fro = np.concatenate([grid[::stride], grid[::stride][::-1]])
-            return np.resize(to_and_fro, self.n_snapshots)
+            return np.asarray(np.resize(to_and_fro, self.n_snapshots), dtype=np.float64)
         n_shuffles = -(-self.n_snapshots // len(grid))
         shuffled = [grid[self._rng.permutation(len(grid))] for _ in range(n_shuffles)]
         return np.concatenate([*shuffled, grid[:0]])[: self.n_snapshots]
@@ -255,7 +255,7 @@ def stimulus_of_test(params: NetworkParams, *, factor: Array | None = None) -> T
     the linear algebra library (the matrix is nearly singular).
     """
     p = params
-    t_s = np.arange(0.0, p.test_path_cm / p.speed_cm_s, p.dt_s)
+    t_s: Array = np.arange(0.0, p.test_path_cm / p.speed_cm_s, p.dt_s, dtype=np.float64)
     direction = 1.0 if p.direction >= 0 else -1.0
     if p.test_using_held_snapshots:
         n_positions = -(-len(t_s) // p.hold_steps)
@@ -349,8 +349,8 @@ def simulate(
         direction = 1.0 if rng.random() < 0.5 else -1.0
     if x0_cm is None:
         x0_cm = -1.0 if direction > 0 else xi_cm[-1] + 1.0
-    t_s = np.arange(n_steps) * dt_s
-    x_cm = x0_cm + direction * speed_cm_s * t_s
+    t_s: Array = np.arange(n_steps, dtype=np.float64) * dt_s
+    x_cm: Array = np.asarray(x0_cm + direction * speed_cm_s * t_s, dtype=np.float64)
     v_cm_s = flow_velocity(
         xi_cm, 0.0, x_cm[:, np.newaxis], distance_cm, speed_cm_s=speed_cm_s, radius_cm=radius_cm,
         travel=(direction, 0.0), flow_sign=flow_sign,

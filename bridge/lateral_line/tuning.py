@@ -28,7 +28,7 @@ MIN_SEPARATION_BINS = 8
 
 def position_grid(body_length_cm: float = 4.0, n: int = 200) -> Array:
     """Return positions (cm) from half a centimetre before the body to half a one behind."""
-    return np.linspace(-0.5, body_length_cm + 0.5, n)
+    return np.asarray(np.linspace(-0.5, body_length_cm + 0.5, n), dtype=np.float64)
 
 
 def rate_patterns(
@@ -61,8 +61,8 @@ def rectified_overlap(rate_hz: Array, *, keep: float = 0.3) -> Array:
 
     `keep` is the fraction of all entries above the common threshold.
     """
-    upper = np.maximum(rate_hz - np.quantile(rate_hz, 1.0 - keep), 0.0)
-    length = np.linalg.norm(upper, axis=1, keepdims=True)
+    upper = np.maximum(rate_hz - float(np.quantile(rate_hz, 1.0 - keep)), 0.0)
+    length = np.asarray(np.linalg.norm(upper, axis=1, keepdims=True), dtype=np.float64)
     unit = np.divide(upper, length, out=np.zeros_like(upper), where=length > 0)
     found: Array = unit @ unit.T
     return found

@@ -266,7 +266,7 @@ class LateralLineModel:
         fixed, shared = "w : 1 (constant)", "w : 1 (shared, constant)"
         i, j, _ = lateral_inhibition(p.n_ts, p.ts_lateral_radius, p.ts_local_inh_peak_mV)
         mon, ts = np.arange(p.n_mon), np.arange(p.n_ts)
-        one = np.zeros(1, dtype=np.int32)
+        to_inh = {name: padded for name, (padded, _) in self.contacts.items()}
         made = [
             self._plastic("ll_mon", groups["ll"], groups["mon"], clock)
             if p.ll_mon_use_stdp
@@ -277,19 +277,15 @@ class LateralLineModel:
             _simple("inh_to_mon", groups["mon_inh"], groups["mon"], shared, "gi", clock),
         ]
         pairs = [(w.ll_mon_i, w.ll_mon_j), (w.mon_ts_i, w.mon_ts_j), (i, j),
-                 (self.contacts["mon"][0], None), (None, mon)]  # fmt: skip
+                 (to_inh["mon"], 0 * to_inh["mon"]), (0 * mon, mon)]  # fmt: skip
         if p.use_ts_feedback_inh:
             made += [
                 _simple("ts_to_inh", groups["ts"], groups["ts_inh"], fixed, "ge", clock),
                 _simple("inh_to_ts", groups["ts_inh"], groups["ts"], shared, "gi", clock),
             ]
-            pairs += [(self.contacts["ts"][0], None), (None, ts)]
+            pairs += [(to_inh["ts"], 0 * to_inh["ts"]), (0 * ts, ts)]
         for synapses, (source, target) in zip(made, pairs, strict=True):
-            n = len(source if source is not None else target)
-            synapses.connect(
-                i=source if source is not None else np.repeat(one, n),
-                j=target if target is not None else np.repeat(one, n),
-            )
+            synapses.connect(i=source, j=target)
         return made
 
     def _plastic(self, name: str, pre: Any, post: Any, clock: Any) -> Any:

@@ -400,7 +400,7 @@ class Session:
     ) -> None:  # fmt: skip
         if self._report is None:
             return
-        seconds = max(time.perf_counter() - begin_s, 1e-9)
+        seconds = max(time.perf_counter() - begin_s - self._prepared_s, 1e-9)
         self._report(Progress(
             seed=self.params.seed, n_done=n_done, n_trials=self.params.n_training_trials,
             trials_per_s=(n_done - begin_done) / seconds,
