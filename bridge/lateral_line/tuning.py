@@ -52,8 +52,7 @@ def rate_patterns(
 
 def pattern_correlation(rate_hz: Array) -> Array:
     """Return Pearson correlations between the patterns of all pairs of positions."""
-    found: Array = np.corrcoef(rate_hz)
-    return found
+    return np.asarray(np.corrcoef(rate_hz), dtype=np.float64)
 
 
 def rectified_overlap(rate_hz: Array, *, keep: float = 0.3) -> Array:

@@ -47,7 +47,7 @@ _due = int(trial_{p} > 0) * int(trial_{p} % every_{p} == 0) * _has
 scale_{p} = 1 + _due * (clip(1 + eta_{p} * (_aim / _sum - 1), 0.9, 1.1) - 1)
 trial_{p} = trial_{p} + 1
 """
-_APPLY = "w = clip(w * scale_{p}_post, 0, wmax)"
+_APPLY = "w = plastic * clip(w * scale_{p}_post, 0, wmax) + (1 - plastic) * w"
 
 
 def book(projections: tuple[str, ...], group: str) -> str:

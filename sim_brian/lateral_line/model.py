@@ -183,7 +183,12 @@ class LateralLineModel:
         return (
             given
             | self._synapse_values()
-            | homeostasis_values(self.homeostasis, p, self.wiring, first_trial=self.first_trial)
+            | homeostasis_values(
+                self.homeostasis,
+                p,
+                self.wiring,
+                first_trial=-NEVER if self.testing else self.first_trial,
+            )
         )
 
     def _synapse_values(self) -> dict[str, Any]:
