@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from bridge.lateral_line.run_options import LATERAL_LINE_GROUPS
 from bridge.runs.groups import PING_GROUPS
 from bridge.runs.groups_clustered import (
     CLUSTERED_ANALYZE_GROUPS,
@@ -29,6 +30,7 @@ from cli import clustered, meanfield, rate, rate_spiking
 from cli.crosscheck import crosscheck
 from cli.forward import image, sim
 from cli.infer import infer
+from cli.lateral_line import lateral_line
 from cli.scan import scan
 from cli.train import train
 from cli.video import video
@@ -73,6 +75,11 @@ COMMANDS = (
         crosscheck,
         "Run the same network in Brian2 and in torch and compare them spike for spike.",
         CROSSCHECK_GROUPS,
+    ),
+    Command(
+        lateral_line,
+        "Train the map of the lateral line by spike timing, test it, and draw it.",
+        LATERAL_LINE_GROUPS,
     ),
 )
 

@@ -53,7 +53,7 @@ def resolve_options(
 
 def all_groups(own: tuple[type[Options], ...]) -> tuple[type[Options], ...]:
     """Return the groups of every command, those of the running one last: their keys count."""
-    from cli.main import COMMANDS
+    from cli.commands import COMMANDS
 
     every = dict.fromkeys(group for command in COMMANDS for group in command.groups)
     return (*(group for group in every if group not in own), *own)

@@ -17,7 +17,8 @@ def flags_page() -> str:
         commands |= {command_name(command, group_name): command for command in own}
     parts = [
         "# Flags",
-        "Written by `python docs/generate.py` from the option groups of `bridge/runs/groups*.py`. "
+        "Written by `python docs/generate.py` from the option groups of `bridge/runs/groups*.py` "
+        "and `bridge/lateral_line/`. "
         "In a recipe (`--config`) and in `config.json` a key is the flag without its dashes; `-` "
         "and `_` are the same there.",
     ]

@@ -46,6 +46,7 @@ def option(
     nargs: int | str | tuple[int, int] | None = None,
     metavar: str | tuple[str, ...] | None = None,
     shown_default: str | None = None,
+    aliases: Iterable[str] = (),
 ) -> Any:
     """Return a dataclass field that declares an option.
 
@@ -71,6 +72,8 @@ def option(
         Placeholder in the help.
     shown_default : str, optional
         Words for the default where None is worked out later ("by dataset").
+    aliases : iterable of str, optional
+        Further spellings of the flag, without dashes.
     """
     declared = Declaration(
         help=help,
@@ -85,6 +88,7 @@ def option(
         nargs=nargs,
         metavar=metavar,
         shown_default=shown_default,
+        aliases=tuple(aliases),
     )
     return field(default=default, metadata={_METADATA: declared})
 
@@ -168,7 +172,11 @@ def find_key(word: str, known: Mapping[str, tuple[Group, Parameter]]) -> str:
     key = str(word).replace("-", "_")
     if key in known:
         return key
-    by_flag = {p.flag.replace("-", "_"): k for k, (_, p) in known.items()}
+    by_flag = {
+        spelling.replace("-", "_"): k
+        for k, (_, p) in known.items()
+        for spelling in (p.flag, *p.declared.aliases)
+    }
     if key in by_flag:
         return by_flag[key]
     # The field's name, unit included, is the likeliest slip: it is what one reads in the source.
@@ -258,7 +266,8 @@ def add_options(
         if parameter.many:
             exact = parameter.least if parameter.least == parameter.most else None
             settings["nargs"] = exact or ("+" if parameter.least else "*")
-        group.add_argument(f"--{parameter.flag}", **settings)
+        spellings = (parameter.flag, *parameter.declared.aliases)
+        group.add_argument(*(f"--{one}" for one in spellings), **settings)
 
 
 def parent_parser(*groups: Group) -> argparse.ArgumentParser:
@@ -275,7 +284,7 @@ def table(*groups: Group) -> str:
     """Return a markdown table of the groups' options: flag, default, unit, help."""
     rows = [("flag", "default", "unit", "help"), ("---", "---", "---", "---")]
     for _, parameter in by_key(groups).values():
-        flag = f"`--{parameter.flag}`"
+        flag = ", ".join(f"`--{one}`" for one in (parameter.flag, *parameter.declared.aliases))
         if parameter.kind is bool:
             flag += f", `--no-{parameter.flag}`"
         text = parameter.declared.help

@@ -33,6 +33,7 @@ class Declaration:
     nargs: int | str | tuple[int, int] | None = None
     metavar: str | tuple[str, ...] | None = None
     shown_default: str | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def bounds(self) -> str:

@@ -1,0 +1,455 @@
+"""Training and test of one network: compiled runs from one saved state to the next.
+
+A run of the engine covers all trials up to the next state on disk; no Python runs between them.
+Weights at the checkpoints come from a monitor of their own clock, homeostasis happens inside, and
+the spikes of chance depend on seed and trial alone: cut differently, or killed and resumed, the
+same training gives the same bits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.lateral_line import homeostasis, poisson
+from bridge.lateral_line.map_quality import map_quality, tuning_width
+from bridge.lateral_line.params import NetworkParams
+from bridge.lateral_line.record import (
+    SeedResult,
+    Spikes,
+    Tail,
+    TestOutcome,
+    TrainingRecord,
+    tracked_synapses,
+)
+from bridge.lateral_line.streams import (
+    TestStimulus,
+    TrainingDrive,
+    largest_drive,
+    stimulus_of_test,
+)
+from bridge.lateral_line.wiring import Wiring, draw_wiring
+from sim_brian.circuit import RawRun
+from sim_brian.engine import EngineOptions, Program, choose_target
+from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
+
+TAIL_S = 10.0
+"""How much of the end of training is kept for the figures."""
+SHOWN_CELLS = 400
+"""Cells of each layer that rasters of training show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far training is."""
+
+    seed: int
+    n_done: int
+    n_trials: int
+    trials_per_s: float
+    sigma_theta_rad: float
+    valid_fraction: float
+    running: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingState:
+    """Everything that training goes on from.
+
+    Attributes
+    ----------
+    n_done : int
+        Trials that are over.
+    state : dict of str to array
+        State of the network; homeostasis after trial `n_done` is still to come.
+    record : TrainingRecord
+    spikes_ts : (cell, step)
+        Spikes of TS since the last map quality, steps of training.
+    tail : Tail
+    mon_ts_w_before, ll_mon_w_before_mv : float64
+    """
+
+    n_done: int
+    state: dict[str, NDArray[Any]]
+    record: TrainingRecord
+    spikes_ts: Spikes
+    tail: Tail
+    mon_ts_w_before: NDArray[np.float64]
+    ll_mon_w_before_mv: NDArray[np.float64]
+
+
+Report = Callable[[Progress], None]
+Save = Callable[[TrainingState], None]
+
+
+def run_network(
+    params: NetworkParams,
+    *,
+    engine: EngineOptions | None = None,
+    plastic: bool = True,
+    start: TrainingState | None = None,
+    weights: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    last_trials: int | None = None,
+    distances_cm: tuple[float, ...] = (),
+    report: Report | None = None,
+    save: Save | None = None,
+) -> tuple[SeedResult, dict[float, TestOutcome]]:
+    """Train a network and test it.
+
+    Parameters
+    ----------
+    params : NetworkParams
+    engine : EngineOptions, optional
+    plastic : bool
+        False: no weight moves, in training or test (the control).
+    start : TrainingState, optional
+        Go on from here.
+    weights : (LL to MON in mV, MON to TS), optional
+        Test these weights, without any training.
+    last_trials : int, optional
+        Run only so many trials at the end of training: enough for a network that does not learn.
+    distances_cm : tuple of float
+        Further test distances.
+    report : callable, optional
+        Told how far training is.
+    save : callable, optional
+        Given the state at the end of each compiled run.
+
+    Returns
+    -------
+    result : SeedResult
+    tests : dict of float to TestOutcome
+        By further test distance.
+    """
+    with Session(params, engine or EngineOptions(), distances_cm=distances_cm,
+                 train=weights is None, plastic=plastic) as session:  # fmt: skip
+        now = start or session.begin(weights)
+        if weights is None:
+            if last_trials is not None:
+                n_done = max(0, params.n_training_trials - last_trials)
+                now = dataclasses.replace(now, n_done=n_done)
+            now = session.train(now, report=report, save=save)
+        return session.finish(now)
+
+
+class Session:
+    """The program of one network, open for training and tests; a context manager."""
+
+    def __init__(
+        self,
+        params: NetworkParams,
+        engine: EngineOptions,
+        *,
+        distances_cm: tuple[float, ...] = (),
+        train: bool = True,
+        plastic: bool = True,
+    ) -> None:
+        self.params = params
+        self.plastic = plastic
+        self.wiring: Wiring = draw_wiring(params)
+        self._engine = engine
+        self._begin = (time.perf_counter(), _cpu_s())
+        self._prepared_s = 0.0
+        self.tests: dict[float | None, TestStimulus] = {None: stimulus_of_test(params)}
+        for distance in distances_cm:
+            self.tests[distance] = stimulus_of_test(
+                dataclasses.replace(params, distance_cm=distance)
+            )
+        self._tables = self._table_lengths(train)
+        self._n_runs = 1 + len(distances_cm)
+        if train:
+            self._n_runs += -(-params.n_training_trials // params.save_trials)
+        self._program: Program | None = None
+        self._tracked = tracked_synapses(params, len(self.wiring.mon_ts_w))
+        self._report: Report | None = None
+        self._running: tuple[int, int, TrainingRecord, float, int] | None = None
+
+    def __enter__(self) -> Session:
+        """Return the session; the program is made with the first run."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Give back what the program holds on disk."""
+        if self._program is not None:
+            self._program.close()
+
+    # ---- training ----
+
+    def begin(
+        self, weights: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    ) -> TrainingState:
+        """Return the state before the first trial."""
+        state = initial_state(self.params, self.wiring)
+        if weights is not None:
+            state |= {"ll_mon.w": weights[0], "mon_ts.w": weights[1]}
+        record = TrainingRecord()
+        record.add_weights(0.0, state["mon_ts.w"], state["mon_ts.w"], self._tracked)
+        nothing = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+        return TrainingState(
+            n_done=0, state=state, record=record, spikes_ts=nothing,
+            tail=Tail(begin_step=0, n_steps=0, spikes=dict.fromkeys(("ll", "mon", "ts"), nothing)),
+            mon_ts_w_before=self.wiring.mon_ts_w, ll_mon_w_before_mv=self.wiring.ll_mon_w_mv,
+        )  # fmt: skip
+
+    def train(
+        self, now: TrainingState, *, report: Report | None = None, save: Save | None = None
+    ) -> TrainingState:
+        """Return the state after the last trial, homeostasis included."""
+        p = self.params
+        source = TrainingDrive(p)
+        self._report = report
+        begin_s, begin_done = time.perf_counter(), now.n_done
+        while now.n_done < p.n_training_trials:
+            end = min((now.n_done // p.save_trials + 1) * p.save_trials, p.n_training_trials)
+            drives, x_cm = source.read(now.n_done, end)
+            spikes = poisson.draw_spikes(p, drives, list(range(now.n_done, end)))
+            self._running = (now.n_done, end, now.record, begin_s, begin_done)
+            raw = self._run(now.state, spikes, (end - now.n_done) * p.trial_steps, now.n_done)
+            now = self._after(now, end, raw, spikes, x_cm)
+            if save is not None:
+                save(now)
+            self._tell(end, now.record, begin_s, begin_done, running=False)
+        self._running = None
+        state = dict(now.state)
+        if self.plastic:
+            for name in ("ll_mon", "mon_ts"):
+                state[f"{name}.w"] = homeostasis.after_trial(
+                    p, self.wiring, name, state[f"{name}.w"], now.n_done
+                )
+        return dataclasses.replace(now, state=state)
+
+    def _after(
+        self, now: TrainingState, end: int, raw: RawRun, spikes: poisson.InputSpikes,
+        x_cm: NDArray[np.float64],
+    ) -> TrainingState:  # fmt: skip
+        """Return the state after a compiled run, its checkpoints recorded."""
+        p = self.params
+        n_steps = (end - now.n_done) * p.trial_steps
+        first_step = now.n_done * p.trial_steps
+        record = dataclasses.replace(
+            now.record, **{f.name: list(getattr(now.record, f.name))
+                           for f in dataclasses.fields(now.record)},
+        )  # fmt: skip
+        found: dict[str, Spikes] = {name: raw.spikes[name] for name in ("mon", "ts")}
+        found["ll"] = (spikes.ll.cell.astype(np.int64), spikes.ll.step.astype(np.int64))
+        sizes = {"ll": p.n_ll, "mon": p.n_mon, "ts": p.n_ts}
+        counts = [
+            np.bincount(found[name][1] // p.trial_steps, minlength=end - now.n_done)
+            / (sizes[name] * p.trial_duration_s)
+            for name in ("ll", "mon", "ts")
+        ]
+        record.trial_rates_hz += np.stack(counts, axis=1).tolist()
+        cell, step = found["ts"]
+        pending = (
+            np.concatenate([now.spikes_ts[0], cell]),
+            np.concatenate([now.spikes_ts[1], step + first_step]),
+        )
+        due = [k for k in range(now.n_done + 1, end + 1)
+               if k % p.checkpoint_trials == 0 or k == p.n_training_trials]  # fmt: skip
+        w_at = raw.traces["mon_ts.w"]
+        for k in due:
+            # Row r of the monitor is the start of the run's r-th checkpoint interval.
+            inside = k < end and k % p.checkpoint_trials == 0
+            row = (k - now.n_done) // p.checkpoint_trials
+            w = w_at[row] if inside else raw.finals["mon_ts.w"]
+            self._checkpoint(record, now, k, w, pending, (first_step, x_cm))
+        keep = pending[1] >= (end // p.checkpoint_trials - 1) * p.checkpoint_trials * p.trial_steps
+        if p.pv_window == "cycle":
+            keep = pending[1] >= end * p.trial_steps - self._cycle_steps
+        return dataclasses.replace(
+            now, n_done=end, state=dict(raw.finals), record=record,
+            spikes_ts=(pending[0][keep], pending[1][keep]),
+            tail=self._tail(now.tail, found, first_step, n_steps),
+        )  # fmt: skip
+
+    @property
+    def _cycle_steps(self) -> int:
+        return 2 * self.params.n_ll * self.params.hold_steps
+
+    def _checkpoint(
+        self, record: TrainingRecord, now: TrainingState, k: int, w: NDArray[np.float64],
+        spikes: Spikes, x: tuple[int, NDArray[np.float64]],
+    ) -> None:  # fmt: skip
+        p = self.params
+        before = round(record.t_s[-1] / p.trial_duration_s)
+        t_s = k * p.trial_duration_s
+        record.add_weights(t_s, w, now.mon_ts_w_before, self._tracked)
+        begin, end = before * p.trial_steps, k * p.trial_steps
+        in_interval = (spikes[1] >= begin) & (spikes[1] < end)
+        seconds = (end - begin) * p.dt_s
+        record.rate_t_s.append(t_s)
+        record.ts_rate_hz.append(float(in_interval.sum() / (p.n_ts * seconds)))
+        if (len(record.t_s) - 1) % p.pv_eval_every_checkpoints:
+            return
+        if p.pv_window == "cycle":
+            begin = max(0, end - self._cycle_steps)
+            in_interval = (spikes[1] >= begin) & (spikes[1] < end)
+        quality = map_quality(
+            spikes[1][in_interval] - begin, spikes[0][in_interval], n_cells=p.n_ts,
+            x_cm=self._x_trace(begin, end, x), dt_s=p.dt_s,
+        )  # fmt: skip
+        record.pv_t_s.append(t_s)
+        record.pv_sigma_theta.append(quality.sigma_theta_rad)
+        record.pv_delta_trial.append(quality.delta_trial_rad)
+        record.pv_valid.append(quality.valid_fraction)
+
+    def _x_trace(
+        self, begin: int, end: int, x: tuple[int, NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        first, x_cm = x
+        if begin >= first:
+            return x_cm[begin - first : end - first]
+        at = np.arange(begin, end) // self.params.hold_steps  # reaches back before this run
+        positions: NDArray[np.float64] = TrainingDrive(self.params).positions_cm[at]
+        return positions
+
+    def _tail(self, before: Tail, found: dict[str, Spikes], first_step: int, n_steps: int) -> Tail:
+        begin = max(0, first_step + n_steps - round(TAIL_S / self.params.dt_s))
+        spikes = {}
+        for name, (cell, step) in found.items():
+            old_cell, old_step = before.spikes[name]
+            cell = np.concatenate([old_cell, cell])
+            step = np.concatenate([old_step + before.begin_step, step + first_step])
+            keep = (step >= begin) & (cell < SHOWN_CELLS)
+            spikes[name] = (cell[keep], step[keep] - begin)
+        return Tail(begin_step=begin, n_steps=first_step + n_steps - begin, spikes=spikes)
+
+    # ---- test ----
+
+    def finish(self, now: TrainingState) -> tuple[SeedResult, dict[float, TestOutcome]]:
+        """Test the network; return everything."""
+        trained = (time.perf_counter(), _cpu_s())
+        first, state = self.test(now.state, None)
+        others = {d: self.test(now.state, d)[0] for d in self.tests if d is not None}
+        ended = (time.perf_counter(), _cpu_s())
+        assert self._program is not None
+        result = SeedResult(
+            params=self.params,
+            wiring=self.wiring,
+            plastic=self.plastic,
+            record=now.record,
+            tail=now.tail,
+            mon_ts_w_before=now.mon_ts_w_before,
+            ll_mon_w_before_mv=now.ll_mon_w_before_mv,
+            mon_ts_w=state["mon_ts.w"],
+            ll_mon_w_mv=state["ll_mon.w"],
+            test=first,
+            seconds={
+                "prepare_wall": self._prepared_s,
+                "train_wall": trained[0] - self._begin[0] - self._prepared_s,
+                "train_cpu": trained[1] - self._begin[1],
+                "test_wall": ended[0] - trained[0],
+            },
+            target=self._program.target,
+        )
+        return result, others
+
+    def test(
+        self, state: dict[str, NDArray[Any]], distance_cm: float | None
+    ) -> tuple[TestOutcome, dict[str, NDArray[Any]]]:
+        """Test the network in a state; return the outcome and the state after it."""
+        p = self.params
+        stimulus = self.tests[distance_cm]
+        spikes = poisson.draw_spikes(p, [stimulus.drive_hz], [poisson.TEST_TRIAL])
+        raw = self._run(state, spikes, stimulus.n_steps, 0, testing=True)
+        found: dict[str, Spikes] = {
+            "ll": (spikes.ll.cell.astype(np.int64), spikes.ll.step.astype(np.int64)),
+            "mon": raw.spikes["mon"],
+            "ts": raw.spikes["ts"],
+        }
+        return evaluate(p, stimulus, found), dict(raw.finals)
+
+    # ---- runs ----
+
+    def _run(
+        self, state: dict[str, NDArray[Any]], spikes: poisson.InputSpikes, n_steps: int,
+        first_trial: int, *, testing: bool = False,
+    ) -> RawRun:  # fmt: skip
+        model = LateralLineModel(
+            params=self.params, wiring=self.wiring, tables=self._tables, state=state,
+            spikes=spikes, n_steps=n_steps, plastic=self.plastic, testing=testing,
+            first_trial=first_trial,
+        )  # fmt: skip
+        if self._program is None:
+            begin = time.perf_counter(), _cpu_s()
+            options = dataclasses.replace(
+                self._engine, n_runs=self._n_runs, progress=self._progress
+            )
+            self._program = Program(model, choose_target(model, options), options)
+            self._prepared_s = time.perf_counter() - begin[0]
+            # Compiling is accounted for by itself.
+            self._begin = (self._begin[0], self._begin[1] + _cpu_s() - begin[1])
+        return self._program.run(model.values(), n_steps=n_steps)
+
+    def _progress(self, fraction: float) -> None:
+        if self._running is not None:
+            begin, end, record, begin_s, begin_done = self._running
+            done = begin + int(fraction * (end - begin))
+            self._tell(done, record, begin_s, begin_done, running=True)
+
+    def _tell(
+        self, n_done: int, record: TrainingRecord, begin_s: float, begin_done: int, *,
+        running: bool,
+    ) -> None:  # fmt: skip
+        if self._report is None:
+            return
+        seconds = max(time.perf_counter() - begin_s - self._prepared_s, 1e-9)
+        self._report(Progress(
+            seed=self.params.seed, n_done=n_done, n_trials=self.params.n_training_trials,
+            trials_per_s=(n_done - begin_done) / seconds,
+            sigma_theta_rad=record.pv_sigma_theta[-1] if record.pv_sigma_theta else float("nan"),
+            valid_fraction=record.pv_valid[-1] if record.pv_valid else float("nan"),
+            running=running,
+        ))  # fmt: skip
+
+    def _table_lengths(self, train: bool) -> Tables:
+        p = self.params
+        n_steps = max(one.n_steps for one in self.tests.values())
+        ll = max(float(one.drive_hz.sum()) * p.dt_s for one in self.tests.values())
+        if train and p.n_training_trials:
+            n_trials = min(p.save_trials, p.n_training_trials)
+            n_steps = max(n_steps, n_trials * p.trial_steps)
+            ll = max(ll, largest_drive(p, p.save_trials))
+        return Tables(
+            ll=poisson.table_length(ll, p.n_ll),
+            mon=poisson.table_length(n_steps * p.dt_s * p.bg_rate_mon_hz * p.n_mon, p.n_mon),
+            ts=poisson.table_length(n_steps * p.dt_s * p.bg_rate_ts_hz * p.n_ts, p.n_ts),
+        )
+
+
+def evaluate(
+    params: NetworkParams, stimulus: TestStimulus, spikes: dict[str, Spikes]
+) -> TestOutcome:
+    """Return the map quality and tuning widths of a test."""
+    p = params
+    sizes = {"ll": p.n_ll, "mon": p.n_mon, "ts": p.n_ts}
+    quality = {
+        name: map_quality(
+            spikes[name][1], spikes[name][0], n_cells=sizes[name], x_cm=stimulus.x_cm,
+            dt_s=p.dt_s, window_cm=p.eval_window_cm,
+        )
+        for name in ("ts", "ll")
+    }  # fmt: skip
+    quality["ts_body"] = map_quality(
+        spikes["ts"][1], spikes["ts"][0], n_cells=p.n_ts, x_cm=stimulus.x_cm, dt_s=p.dt_s,
+        window_cm=p.eval_window_cm, circle_cm=(0.0, p.ll_body_length_cm),
+    )  # fmt: skip
+    widths = {
+        name: tuning_width(
+            spikes[name][1], spikes[name][0], n_cells=sizes[name], x_cm=stimulus.x_cm, dt_s=p.dt_s
+        )
+        for name in sizes
+    }
+    return TestOutcome(stimulus=stimulus, spikes=spikes, quality=quality, widths=widths)
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
