@@ -311,7 +311,7 @@ def test_auto_compiles_for_a_scan_and_reuses_what_is_compiled(own_cache, monkeyp
     model = make_model(spec, weights, stimulus, seed=0, record_traces=False)
     assert engine.choose_target(model, EngineOptions()) == "numpy"
     assert engine.choose_target(model, EngineOptions(n_runs=300)) == "cpp"
-    cost.remember("cpp", model.structure(), fast_math=False, key="abc")
+    cost.remember("cpp", model.structure(), variant=EngineOptions().variant, key="abc")
     assert engine.choose_target(model, EngineOptions()) == "numpy"  # noted, but not there any more
     (build_cache.cache_root() / "programs" / "abc").mkdir()
     (build_cache.cache_root() / "programs" / "abc" / "main").touch()
