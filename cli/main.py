@@ -17,14 +17,17 @@ from typing import Any, NamedTuple
 
 import argh
 
-from bridge.runs.groups import PING_GROUPS
+from bridge.runs.groups import PING_GROUPS, SIM_GROUPS
+from bridge.runs.groups_machine import BUILD_GROUPS, DOCTOR_GROUPS
 from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
 from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
 from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser
 from bridge.runs.parser import Parser
 from cli import common
+from cli.build import build
 from cli.crosscheck import crosscheck
+from cli.doctor import doctor
 from cli.forward import image, sim
 from cli.infer import infer
 from cli.scan import scan
@@ -48,11 +51,11 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command(sim, "Run one forward pass and print rates, rhythm and simulation speed.", PING_GROUPS),
+    Command(sim, "Run one forward pass and print rates, rhythm and simulation speed.", SIM_GROUPS),
     Command(
         image,
         "Run one forward pass and save an oscilloscope picture (rasters, weights, spectrum).",
-        PING_GROUPS,
+        SIM_GROUPS,
     ),
     Command(
         train,
@@ -78,6 +81,16 @@ COMMANDS = (
         crosscheck,
         "Run the same network in Brian2 and in torch and compare them spike for spike.",
         CROSSCHECK_GROUPS,
+    ),
+    Command(
+        build,
+        "Compile the program of a network, for this machine or for a GPU elsewhere; don't run it.",
+        BUILD_GROUPS,
+    ),
+    Command(
+        doctor,
+        "Say what this machine can run, what each target needs, and how to get it.",
+        DOCTOR_GROUPS,
     ),
 )
 

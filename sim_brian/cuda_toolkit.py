@@ -174,14 +174,15 @@ def curand() -> Curand | None:
                 for folder in libraries:
                     if (folder / "libcurand.so").exists():
                         return Curand(include=include, library=folder, bundled=True)
-    spec = importlib.util.find_spec("nvidia") if importlib.util.find_spec("nvidia") else None
+    major = int((nvcc_version() or "13").split(".")[0])
+    spec = importlib.util.find_spec("nvidia")
     for root in map(Path, spec.submodule_search_locations or ()) if spec else ():
-        for home in sorted(root.iterdir(), reverse=True) if root.is_dir() else ():
-            libraries = sorted((home / "lib").glob("libcurand.so*"))
-            if (home / "include" / "curand.h").is_file() and libraries:
-                return Curand(
-                    include=home / "include", library=_unversioned(libraries[0]), bundled=False
-                )
+        home = root / (f"cu{major}" if major >= 13 else "curand")  # as the wheels are laid out
+        libraries = sorted((home / "lib").glob("libcurand.so*"))
+        if (home / "include" / "curand.h").is_file() and libraries:
+            return Curand(
+                include=home / "include", library=_unversioned(libraries[0]), bundled=False
+            )
     return None
 
 

@@ -31,6 +31,7 @@ from sim_brian import cost, cuda_toolkit, toolchain
 from sim_brian.brian import load_brian2
 from sim_brian.circuit import Model, RawRun
 from sim_brian.executable import Executable
+from sim_brian.made_program import Made, read_made, save_made
 
 log = logging.getLogger("pingbridge")
 
@@ -152,6 +153,27 @@ class Program:
         """
         return self._inner.executable if self.target in ("cpp", "cuda") else None
 
+    def save(self, folder: Path) -> Made:
+        """Write the compiled program into a folder, from where it can be run without compiling.
+
+        Raises
+        ------
+        ValueError
+            If the target makes no program.
+        """
+        held = self.executable()
+        if held is None:
+            raise ValueError(f"--codegen {self.target} makes no program of its own")
+        made = Made(
+            target=self.target,
+            code=self._inner.code,
+            capability=held.capability,
+            dtype=self._options.dtype,
+            fast_math=self._options.fast_math,
+        )
+        save_made(folder, held.project, held.program, made)
+        return made
+
     def _remember(self, key: str) -> None:
         cost.remember(
             self.target, self._model.structure(), variant=self._options.variant, key=key
@@ -192,8 +214,6 @@ def run_model(model: Model, options: EngineOptions | None = None) -> RawRun:
 def choose_target(model: Model, options: EngineOptions) -> str:
     """Return the target to use, logging one line where it was not simply the one asked for."""
     if options.program is not None:
-        from sim_brian.made_program import read_made
-
         made = read_made(options.program)
         if options.target not in ("auto", made.target):
             raise ValueError(
