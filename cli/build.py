@@ -46,9 +46,7 @@ def _build(job: Job, engine: EngineOptions, run: RunFolder) -> None:
     from sim_brian.run import make_model
 
     traces = job.resolved[RunOptions].record_traces
-    model = make_model(
-        job.spec, job.weights, job.stimulus, seed=job.seed, record_traces=traces
-    )
+    model = make_model(job.spec, job.weights, job.stimulus, seed=job.seed, record_traces=traces)
     with build_program(model, engine) as program:
         folder = run.path(DESCRIPTION).parent
         made = program.save(folder)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-_MEMORY = (
-    "the GPU's memory is full: use fewer --trials, a smaller --batch, or --dtype float32"
-)
+_MEMORY = "the GPU's memory is full: use fewer --trials, a smaller --batch, or --dtype float32"
 _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"no CUDA-capable device|driver version is insufficient|CUDA driver is a stub"

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ from bridge.cache import cache_root
 
 DEFAULT_CAPABILITY = "9.0"
 """Code is generated for it where nothing is compiled."""
+
+PARTNERS = {"2.8.0": "1.0a7", "2.10.1": "1.0b1"}
+"""brian2 and the brian2cuda made for it."""
+ADVICE = "pip install 'pingbridge[cuda]' -c constraints.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +90,11 @@ def gpus() -> tuple[Gpu, ...]:
     chosen = []
     for key in (word.strip() for word in wanted.split(",")):
         match = listed.get(key) or next(
-            (gpu for uuid, gpu in listed.items() if key.startswith("GPU-") and uuid.startswith(key)),
+            (
+                gpu
+                for uuid, gpu in listed.items()
+                if key.startswith("GPU-") and uuid.startswith(key)
+            ),
             None,
         )
         if match is None:  # the driver takes what stands before the first name it does not know
@@ -129,7 +138,9 @@ def nvcc_version() -> str | None:
 def capabilities() -> tuple[str, ...]:
     """Return the compute capabilities that nvcc here can compile for, ascending; () if unknown."""
     compiler = nvcc()
-    listed = re.findall(r"compute_(\d+)(\d)\b", _ask(compiler, "--list-gpu-arch")) if compiler else []
+    listed = (
+        re.findall(r"compute_(\d+)(\d)\b", _ask(compiler, "--list-gpu-arch")) if compiler else []
+    )
     return tuple(f"{a}.{b}" for a, b in sorted({(int(a), int(b)) for a, b in listed}))
 
 
@@ -219,10 +230,21 @@ def _unversioned(library: Path) -> Path:
     return folder
 
 
+def wrong_pair(brian2: str, brian2cuda: str) -> str | None:
+    """Return why brian2 and brian2cuda do not go together, or None if they do."""
+    if PARTNERS.get(brian2) == brian2cuda:
+        return None
+    pairs = " or ".join(f"brian2 {b} with brian2cuda {c}" for b, c in PARTNERS.items())
+    return f"brian2 {brian2} and brian2cuda {brian2cuda} do not go together; use {pairs}: {ADVICE}"
+
+
 def missing_for_build() -> str | None:
     """Return one line that says what is lacking to compile for a GPU, None if nothing is."""
     if importlib.util.find_spec("brian2cuda") is None:
         return "--codegen cuda needs brian2cuda (pip install 'pingbridge[cuda]')"
+    wrong = wrong_pair(metadata.version("brian2"), metadata.version("brian2cuda"))
+    if wrong is not None:
+        return f"--codegen cuda: {wrong}"
     if nvcc() is None:
         return (
             "--codegen cuda needs the CUDA compiler nvcc and none was found "

@@ -29,12 +29,7 @@ class Finding:
     text: str
 
 
-PARTNERS = {"2.8.0": "1.0a7", "2.10.1": "1.0b1"}
-"""brian2 and the brian2cuda made for it."""
-
-# (from version, before version of brian2): what it can't do without.
-_BRIAN2 = ((2, 8), (2, 12))
-_ADVICE = "pip install 'pingbridge[cuda]' -c constraints.txt"
+_BRIAN2 = ((2, 8), (2, 12))  # from, and before
 
 
 def examine() -> list[Finding]:
@@ -69,9 +64,12 @@ def _versions() -> list[Finding]:
         text=wrong or f"{brian2} with numpy {numpy}",
     ))  # fmt: skip
     if partner is None:
-        state, text = "missing", f"not installed (GPU runs in Brian2 need it): {_ADVICE}"
+        state, text = (
+            "missing",
+            f"not installed (GPU runs in Brian2 need it): {cuda_toolkit.ADVICE}",
+        )
     else:
-        wrong = wrong_pair(brian2, partner)
+        wrong = cuda_toolkit.wrong_pair(brian2, partner)
         state, text = "wrong" if wrong else "ok", wrong or f"{partner}, made for brian2 {brian2}"
     found.append(Finding(name="brian2cuda", state=state, text=text))
     return found
@@ -99,14 +97,6 @@ def wrong_versions(python: str, brian2: str, numpy: str) -> str | None:
     return None
 
 
-def wrong_pair(brian2: str, brian2cuda: str) -> str | None:
-    """Return why brian2 and brian2cuda do not go together, or None if they do."""
-    if PARTNERS.get(brian2) == brian2cuda:
-        return None
-    pairs = " or ".join(f"brian2 {b} with brian2cuda {c}" for b, c in PARTNERS.items())
-    return f"brian2 {brian2} and brian2cuda {brian2cuda} do not go together; use {pairs}: {_ADVICE}"
-
-
 def _machine() -> list[Finding]:
     compiler, make = toolchain.cpp_compiler(), toolchain.make_command()
     nvcc, gpus, library = cuda_toolkit.nvcc(), cuda_toolkit.gpus(), cuda_toolkit.curand()
@@ -115,7 +105,8 @@ def _machine() -> list[Finding]:
         _there("make", make, "none: install make"),
         _there(
             "nvcc",
-            nvcc and f"{nvcc}, CUDA {cuda_toolkit.nvcc_version() or 'of an unknown version'}, "
+            nvcc
+            and f"{nvcc}, CUDA {cuda_toolkit.nvcc_version() or 'of an unknown version'}, "
             f"compiles for {', '.join(cuda_toolkit.capabilities()) or 'unknown GPUs'}",
             "none: install the CUDA toolkit 12 or 13, or set CUDA_HOME to it",
         ),
@@ -128,14 +119,17 @@ def _machine() -> list[Finding]:
             "install nvidia-curand (CUDA 13), nvidia-curand-cu12 (CUDA 12)",
         ))  # fmt: skip
     names = [
-        f"{g.name} (compute capability {g.capability or 'unknown'}, {g.memory_mb} MiB)" for g in gpus
+        f"{g.name} (compute capability {g.capability or 'unknown'}, {g.memory_mb} MiB)"
+        for g in gpus
     ]
     found.append(_there("GPU", "; ".join(names), "none that nvidia-smi lists (or that "
                         "CUDA_VISIBLE_DEVICES leaves)"))  # fmt: skip
     known = cuda_toolkit.capabilities()
     for gpu in gpus[:1]:
-        if gpu.capability and known and not any(
-            cuda_toolkit.runs_on(one, gpu.capability) for one in known
+        if (
+            gpu.capability
+            and known
+            and not any(cuda_toolkit.runs_on(one, gpu.capability) for one in known)
         ):
             found.append(Finding(
                 name="GPU", state="wrong",

@@ -35,6 +35,8 @@ from sim_brian.made_program import Made, read_made, save_made
 
 log = logging.getLogger("pingbridge")
 
+_FLOAT32_COUNTS = 2**24
+
 _DEVICE = threading.RLock()
 """Brian2's device and preferences are global to the process."""
 
@@ -134,13 +136,13 @@ class Program:
             If a compiled program fails.
         """
         full = dict(self._model.values()) | dict(values or {})
+        if self._options.dtype == "float32":
+            _check_tables(full)
         n_steps = self._model.workload.n_steps if n_steps is None else n_steps
         progress = self._options.progress
         if self.target in ("cpp", "cuda"):
             return self._inner.run(full, n_steps=n_steps, progress=progress)
-        with _device(
-            self.target, fast_math=self._options.fast_math, dtype=self._options.dtype
-        ):
+        with _device(self.target, fast_math=self._options.fast_math, dtype=self._options.dtype):
             raw: RawRun = self._inner.run(full, n_steps=n_steps, progress=progress)
         if self.target == "cython":
             self._remember("")
@@ -175,9 +177,7 @@ class Program:
         return made
 
     def _remember(self, key: str) -> None:
-        cost.remember(
-            self.target, self._model.structure(), variant=self._options.variant, key=key
-        )
+        cost.remember(self.target, self._model.structure(), variant=self._options.variant, key=key)
 
     def close(self) -> None:
         """Give back what the program holds on disk."""
@@ -188,6 +188,17 @@ class Program:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _check_tables(values: Mapping[str, Any]) -> None:
+    """Refuse lookup tables whose positions float32 can't count."""
+    for name, value in values.items():
+        if name.endswith(".values") and len(value) > _FLOAT32_COUNTS:
+            raise ValueError(
+                f"{name.removesuffix('.values')} is a table of {len(value)} values, and float32 "
+                f"can't count beyond {_FLOAT32_COUNTS}; use --dtype float64, a shorter run or "
+                "fewer trials"
+            )
 
 
 def open_program(model: Model, options: EngineOptions | None = None) -> Program:

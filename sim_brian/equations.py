@@ -36,7 +36,6 @@ the refractory steps left, and the first step (from 1) at which the voltage was 
 beyond a million mV. The same equations serve E and I cells."""
 
 
-
 def own_constants(cell: str) -> str:
     """Return the variables of a cell, with constants that differ between the cells of a group."""
     return cell.replace("(shared, constant)", "(constant)")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sim_brian import build_cache, cuda_project
+from sim_brian import build_cache, cuda_project, cuda_toolkit, toolchain
 from sim_brian.circuit import Circuit, Model, RawRun
 from sim_brian.executable import PROGRESS, ArrayFile, Executable, Generated
 from sim_brian.made_program import program_of, read_made
@@ -59,7 +59,10 @@ def generate(model: Model, target: str, project: Path) -> Generated:
         build_cache.add_precompiled_header(project)
         write_only(project / "objects.cpp", {file.name for file in wanted})
     else:
-        cuda_project.adapt(project, {file.name for file in wanted})
+        cuda_project.adapt(
+            project, {file.name for file in wanted}, nvcc=cuda_toolkit.nvcc(),
+            host=toolchain.cpp_compiler(),
+        )  # fmt: skip
     return Generated(_value_dtypes(network, circuit), spikes, traces, finals)
 
 

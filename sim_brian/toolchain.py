@@ -20,22 +20,14 @@ TARGETS = ("auto", "numpy", "cython", "cpp", "cuda")
 def cpp_compiler() -> str | None:
     """Return the path of the C++ compiler that Brian2's makefiles use, or None."""
     words = shlex.split(os.environ.get("CXX", "")) or ["g++"]
-    return shutil.which(words[0])  # CXX may be "ccache g++"
+    if Path(words[0]).name in ("ccache", "distcc") and len(words) > 1:
+        return shutil.which(words[1])
+    return shutil.which(words[0])
 
 
 def make_command() -> str | None:
     """Return the path of `make`, or None."""
     return shutil.which("make")
-
-
-def nvcc() -> str | None:
-    """Return the path of the CUDA compiler, or None."""
-    return cuda_toolkit.nvcc()
-
-
-def gpu_names() -> tuple[str, ...]:
-    """Return the names of the NVIDIA GPUs that this process may use, () where there is none."""
-    return tuple(gpu.name for gpu in cuda_toolkit.gpus())
 
 
 def missing_for(target: str) -> str | None:
@@ -54,7 +46,7 @@ def missing_for(target: str) -> str | None:
         missing = cuda_toolkit.missing_for_build()
         if missing is not None:
             return missing
-        if not gpu_names():
+        if not cuda_toolkit.gpus():
             return (
                 "--codegen cuda needs an NVIDIA GPU and nvidia-smi lists none; "
                 "use --codegen cpp on this machine, or `pingbridge build` to compile for another"

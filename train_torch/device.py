@@ -28,7 +28,7 @@ def choose_device(
     if deterministic:
         # Read by cuBLAS when it is first used; without it torch refuses its matrix products.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(True)
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available() and dtype != "float64",
