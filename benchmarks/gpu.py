@@ -96,7 +96,7 @@ def timed(do: Callable[[], Any]) -> tuple[float, Any]:
 def check(name: str, parts: Parts) -> tuple[bool, int]:
     """Return whether the GPU's spikes are those of the C++ program, and how many they are."""
     one, _ = simulate(parts.spec, parts.weights, parts.stimulus, engine=CPP)
-    seconds, (other, raw) = timed(
+    seconds, (other, _) = timed(
         lambda: simulate(parts.spec, parts.weights, parts.stimulus, engine=CUDA)
     )
     n = sum(len(rows) for rows in one.spikes.values())
@@ -158,12 +158,15 @@ def training(n_exc: int, n_in: int, n_steps: int, batches: list[int], rounds: in
                 parts.spec, parts.weights, dt_ms=0.25, device=device,
                 learning=Learning(v_grad_dampen=80.0),
             ).train()  # fmt: skip
+            goal = labels.to(device)
             optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad])
 
-            def step(network=network, optimiser=optimiser, device=device) -> float:
+            def step(
+                network=network, optimiser=optimiser, x=stimulus, y=goal
+            ) -> float:
                 optimiser.zero_grad(set_to_none=True)
-                run = network(stimulus)
-                loss = torch.nn.functional.cross_entropy(run.logits, labels.to(device))
+                run = network(x)
+                loss = torch.nn.functional.cross_entropy(run.logits, y)
                 loss.backward()
                 optimiser.step()
                 return float(loss.detach())  # waits for the device

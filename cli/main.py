@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import argh
 
 from bridge.runs.groups import PING_GROUPS, SIM_GROUPS
-from bridge.runs.groups_machine import BUILD_GROUPS, DOCTOR_GROUPS
 from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
+from bridge.runs.groups_machine import BUILD_GROUPS, DOCTOR_GROUPS
 from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
 from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options, parent_parser

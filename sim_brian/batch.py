@@ -129,7 +129,7 @@ class Batch:
         each = [model.constants() for model in self.copies]
         found: dict[str, NDArray[Any]] = {}
         for variable in each[0]:
-            population, _, name = variable.partition(".")
+            population = variable.split(".")[0]
             if population not in populations:  # tables: the whole's own
                 continue
             n_cells = populations[population] * n_trials

@@ -8,6 +8,7 @@ the generated project (:mod:`sim_brian.cuda_project`), never in the installed pa
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -175,7 +176,7 @@ def runs_on(compiled_for: str, gpu: str) -> bool:
 
 
 def curand() -> Curand | None:
-    """Return where cuRAND lies: in the toolkit, or in the wheel ``nvidia-curand``; None if nowhere."""
+    """Return where cuRAND lies: in the toolkit, else in the wheel ``nvidia-curand``; or None."""
     compiler = nvcc()
     for root in _toolkit_roots(compiler) if compiler else ():
         for include in (root / "include", *root.glob("targets/*/include")):
@@ -223,10 +224,8 @@ def _unversioned(library: Path) -> Path:
     link = folder / "libcurand.so"
     if not link.exists():
         link.unlink(missing_ok=True)
-        try:
+        with contextlib.suppress(FileExistsError):  # another process was faster
             link.symlink_to(library)
-        except FileExistsError:  # another process was faster
-            pass
     return folder
 
 

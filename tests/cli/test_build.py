@@ -99,7 +99,7 @@ def test_a_program_for_a_gpu_elsewhere(call, emulated_gpu, monkeypatch):
         (("sim", "--program", "nowhere"), "there is no program in it"),
         (("sim", "--deterministic"), "--deterministic is for torch"),
         (("sim", "--backend", "torch", "--compute-capability", "9.0"), "is for Brian2"),
-        (("scan", "--batch", "0"), "at least 1"),
+        (("scan", "--batch", "0"), "must be >= 1"),
         (("scan", "--batch", "2", "--scheduler", "tcp://127.0.0.1:1", "--codegen", "numpy"),
          "--batch and --scheduler exclude each other"),
     ],
