@@ -161,9 +161,7 @@ def training(n_exc: int, n_in: int, n_steps: int, batches: list[int], rounds: in
             goal = labels.to(device)
             optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad])
 
-            def step(
-                network=network, optimiser=optimiser, x=stimulus, y=goal
-            ) -> float:
+            def step(network=network, optimiser=optimiser, x=stimulus, y=goal) -> float:
                 optimiser.zero_grad(set_to_none=True)
                 run = network(x)
                 loss = torch.nn.functional.cross_entropy(run.logits, y)

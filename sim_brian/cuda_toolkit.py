@@ -190,11 +190,9 @@ def curand() -> Curand | None:
     spec = importlib.util.find_spec("nvidia")
     for root in map(Path, spec.submodule_search_locations or ()) if spec else ():
         home = root / (f"cu{major}" if major >= 13 else "curand")  # as the wheels are laid out
-        libraries = sorted((home / "lib").glob("libcurand.so*"))
-        if (home / "include" / "curand.h").is_file() and libraries:
-            return Curand(
-                include=home / "include", library=_unversioned(libraries[0]), bundled=False
-            )
+        held = sorted((home / "lib").glob("libcurand.so*"))
+        if (home / "include" / "curand.h").is_file() and held:
+            return Curand(include=home / "include", library=_unversioned(held[0]), bundled=False)
     return None
 
 
@@ -210,10 +208,13 @@ def _toolkit_roots(compiler: str) -> Iterable[Path]:
 @functools.cache
 def _dry_run(compiler: str) -> str:
     """Return what nvcc says it would do: the only way to learn where it lives."""
-    done = subprocess.run(
-        [compiler, "--dryrun", "-E", "-x", "cu", os.devnull],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [compiler, "--dryrun", "-E", "-x", "cu", os.devnull],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
     return done.stderr
 
 

@@ -91,7 +91,7 @@ def wrong_versions(python: str, brian2: str, numpy: str) -> str | None:
         )
     if b == (2, 8) and n >= (2, 3):
         return f"brian2 {brian2} has no cython target with numpy {numpy}; pip install 'numpy<2.3'"
-    need = {(2, 10): (3, 12), (2, 11): (3, 13)}.get(b)
+    need = {10: (3, 12), 11: (3, 13)}.get(b[1])
     if need and p < need:
         return f"brian2 {brian2} needs Python {need[0]}.{need[1]}, and this is {python}"
     return None
@@ -114,7 +114,8 @@ def _machine() -> list[Finding]:
     if nvcc:
         found.append(_there(
             "cuRAND",
-            library and ("in the toolkit" if library.bundled else f"from {library.include}"),
+            None if library is None
+                else "in the toolkit" if library.bundled else f"from {library.include}",
             "no curand.h and libcurand in the toolkit: install its package for curand, or pip "
             "install nvidia-curand (CUDA 13), nvidia-curand-cu12 (CUDA 12)",
         ))  # fmt: skip
