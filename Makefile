@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint format bench bench-quick clean
+.PHONY: demo test test-cuda-build lint format bench bench-quick clean
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,6 +24,11 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Whole CUDA programs for compute capabilities 8.0 and 9.0: six compilations of many minutes each,
+# for which no GPU is needed. Where there is one, the programs are run and compared, too.
+test-cuda-build: $(VENV)/.dev
+	$(BIN)/python -m pytest -m cuda_build -o timeout=5400 tests/sim_brian/test_cuda.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

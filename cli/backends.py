@@ -80,6 +80,7 @@ def on_brian(resolved: Resolved, codegen: str, *, backend: str = "brian") -> Run
             execution={
                 "backend": recording.backend,
                 "codegen": raw.target,
+                "dtype": engine.dtype,
                 "compiled": raw.compiled,
                 "prepare_s": raw.prepare_s,
                 "run_s": raw.run_s,
@@ -100,7 +101,7 @@ def on_torch(resolved: Resolved) -> RunOn:
 
     options = resolved[ExecutionOptions]
     dtype = options.dtype or "float64"
-    device = str(choose_device(options.device, dtype=dtype))
+    device = str(choose_device(options.device, dtype=dtype, deterministic=options.deterministic))
 
     def run(
         job: Job, stimulus: Stimulus | None = None, *, traces: bool = False, again: bool = False
@@ -120,6 +121,7 @@ def on_torch(resolved: Resolved) -> RunOn:
             execution={
                 "backend": recording.backend,
                 "dtype": dtype,
+                "deterministic": options.deterministic,
                 "kernels": options.kernels,
                 "prepare_s": prepare_s,
                 "run_s": raw.run_s,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from bridge.lateral_line.run_options import LATERAL_LINE_GROUPS
-from bridge.runs.groups import PING_GROUPS
+from bridge.runs.groups import PING_GROUPS, SIM_GROUPS
 from bridge.runs.groups_clustered import (
     CLUSTERED_ANALYZE_GROUPS,
     CLUSTERED_RUN_GROUPS,
@@ -16,6 +16,7 @@ from bridge.runs.groups_clustered import (
     MEANFIELD_SOLVE_GROUPS,
 )
 from bridge.runs.groups_crosscheck import CROSSCHECK_GROUPS
+from bridge.runs.groups_machine import BUILD_GROUPS, DOCTOR_GROUPS
 from bridge.runs.groups_rate import (
     RATE_CONVERT_GROUPS,
     RATE_EVAL_GROUPS,
@@ -27,7 +28,9 @@ from bridge.runs.groups_scan import SCAN_GROUPS, VIDEO_GROUPS
 from bridge.runs.groups_train import INFER_GROUPS, TRAIN_GROUPS
 from bridge.runs.options import Options
 from cli import clustered, meanfield, rate, rate_spiking
+from cli.build import build
 from cli.crosscheck import crosscheck
+from cli.doctor import doctor
 from cli.forward import image, sim
 from cli.infer import infer
 from cli.lateral_line import lateral_line
@@ -45,11 +48,11 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command(sim, "Run one forward pass and print rates, rhythm and simulation speed.", PING_GROUPS),
+    Command(sim, "Run one forward pass and print rates, rhythm and simulation speed.", SIM_GROUPS),
     Command(
         image,
         "Run one forward pass and save an oscilloscope picture (rasters, weights, spectrum).",
-        PING_GROUPS,
+        SIM_GROUPS,
     ),
     Command(
         train,
@@ -75,6 +78,16 @@ COMMANDS = (
         crosscheck,
         "Run the same network in Brian2 and in torch and compare them spike for spike.",
         CROSSCHECK_GROUPS,
+    ),
+    Command(
+        build,
+        "Compile the program of a network, for this machine or for a GPU elsewhere; don't run it.",
+        BUILD_GROUPS,
+    ),
+    Command(
+        doctor,
+        "Say what this machine can run, what each target needs, and how to get it.",
+        DOCTOR_GROUPS,
     ),
     Command(
         lateral_line,

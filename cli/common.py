@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.runs.groups import ExecutionOptions, InputOptions, RunOptions
+from bridge.runs.groups import ExecutionOptions, InputOptions, ProgramOptions, RunOptions
 from bridge.runs.options import Options
 
 if TYPE_CHECKING:
@@ -60,7 +60,11 @@ def all_groups(own: tuple[type[Options], ...]) -> tuple[type[Options], ...]:
 
 
 def engine_options(
-    resolved: Resolved, *, codegen: str | None = None, backend: str | None = None
+    resolved: Resolved,
+    *,
+    codegen: str | None = None,
+    backend: str | None = None,
+    building: bool = False,
 ) -> EngineOptions:
     """Return how Brian2 is to run, refusing what this version or machine can't do.
 
@@ -71,6 +75,8 @@ def engine_options(
         Target, where it is not that of the options.
     backend : {"brian", "both"}, optional
         What the command runs; without it, anything but Brian2 is refused.
+    building : bool
+        Something is to be compiled and not run: a GPU may be missing.
     """
     from bridge.runs.backends import brian_target, chosen_backend
     from sim_brian.engine import EngineOptions
@@ -82,10 +88,24 @@ def engine_options(
         if backend != "brian":
             raise ValueError(f"--backend {backend} can't apply to this command: it runs in Brian2")
     target = brian_target(options, codegen=codegen or options.codegen, backend=backend)
-    missing = missing_for(target)
+    own = resolved.options.get(ProgramOptions)
+    program = own.program if isinstance(own, ProgramOptions) else None
+    if program is not None and backend != "brian":
+        raise ValueError(f"--program can't apply to --backend {backend}: it runs in Brian2 alone")
+    if program is not None and options.compute_capability is not None:
+        raise ValueError("--compute-capability can't apply to --program, which is compiled already")
+    missing = missing_for(target) if program is None and not building else None
     if target == "cuda" and missing is not None:
         raise ValueError(missing)
-    return EngineOptions(target=target, fast_math=options.fast_math, progress=progress_bar())
+    return EngineOptions(
+        target=target,
+        fast_math=options.fast_math,
+        # Where torch runs too, --dtype is its own, and Brian2 the reference.
+        dtype=(options.dtype or "float64") if backend == "brian" else "float64",
+        compute_capability=options.compute_capability,
+        program=program,
+        progress=progress_bar(),
+    )
 
 
 def progress_bar() -> Any:

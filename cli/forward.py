@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from bridge.runs.groups import PING_GROUPS, RunOptions
+from bridge.runs.groups import SIM_GROUPS, RunOptions
 from cli.backends import check, plan_backends, report_json
 from cli.common import ARGV, headline, out_dir, recording_target, resolve_options
 
@@ -34,7 +34,7 @@ def _forward(mode: str, given: dict[str, Any]) -> None:
     from bridge.runs.folder import RunFolder
     from bridge.runs.job import make_job
 
-    resolved, inherited = resolve_options(mode, given, PING_GROUPS)
+    resolved, inherited = resolve_options(mode, given, SIM_GROUPS)
     plan = plan_backends(resolved)
     job = make_job(resolved, inherited)
     options = job.resolved[RunOptions]

@@ -124,7 +124,7 @@ def _refuse(resolved: Resolved, backends: tuple[str, ...]) -> None:
     if "brian" not in backends:
         shared.refuse_brian_flags(resolved, "infer --backend torch")
     if "torch" not in backends:
-        for key in ("dtype", "kernels"):
+        for key in ("kernels", "deterministic"):
             if asked_for(resolved, key):
                 raise ValueError(f"--{key} is for torch; this infer runs in Brian2 (see --backend)")
     if options.frozen_inputs_mode is not None and options.dt_sweep is None:
@@ -150,7 +150,11 @@ def _runner(name: str, job: Job) -> _Backend:
         from sim_brian.evaluate import evaluate as evaluate_brian
         from sim_brian.run import simulate
 
-        brian_only = dataclasses.replace(options, backend="brian", dtype=None, kernels="auto")
+        alone = _backends(job.resolved) == ("brian",)
+        brian_only = dataclasses.replace(
+            options, backend="brian", dtype=options.dtype if alone else None, kernels="auto",
+            deterministic=False,
+        )  # fmt: skip
         engine = engine_options(dataclasses.replace(
             job.resolved, options={**job.resolved.options, ExecutionOptions: brian_only},
         ))  # fmt: skip

@@ -67,7 +67,7 @@ def make_network(
     dtype = options.dtype or "float32"
     return build_network(
         job.spec, weights, dt_ms=dt_ms, learning=learning, dtype=getattr(torch, dtype),
-        device=choose_device(options.device, dtype=dtype),
+        device=choose_device(options.device, dtype=dtype, deterministic=options.deterministic),
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def refuse_brian_flags(resolved: Resolved, mode: str) -> None:
         raise ValueError(
             "--modal: running on Modal.com is not available in this version; run locally without it"
         )
-    for key in ("codegen", "fast_math"):
+    for key in ("codegen", "fast_math", "compute_capability"):
         if asked_for(resolved, key):
             raise ValueError(f"--{key.replace('_', '-')} is for Brian2; {mode} runs in torch")
 

@@ -74,6 +74,7 @@ def _scan(sweep: Sweep, engine: EngineOptions, run: RunFolder) -> None:
         scheduler=parallel.scheduler,
         store=store,
         label=f"scan {' x '.join(sweep.variables)}",
+        batch=parallel.batch,
     ):
         row = dict(result)
         line = row.pop("line")

@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from filelock import FileLock
@@ -23,17 +23,19 @@ _DATA_FOLDERS = {"static_arrays", "results"}
 _PRECOMPILED = "pingbridge_all.h"
 
 
-def source_key(project: Path, extra: Iterable[str]) -> str:
+def source_key(project: Path, extra: Iterable[str], *, without: Collection[str] = ()) -> str:
     """Return the hash of a generated project: every source file, and `extra` (flags, compiler).
 
-    The arrays that the program reads when it starts are left out: they are data, not code.
+    The arrays that the program reads when it starts are left out: they are data, not code; and so
+    are files of the names in `without`.
     """
     digest = hashlib.sha256()
     for part in extra:
         digest.update(part.encode() + b"\0")
     for path in sorted(project.rglob("*")):
         relative = path.relative_to(project)
-        if path.is_file() and not _DATA_FOLDERS & set(relative.parts):
+        is_code = not _DATA_FOLDERS & set(relative.parts) and path.name not in without
+        if is_code and path.is_file():
             digest.update(str(relative).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:40]
 

@@ -55,7 +55,9 @@ def compile_s(target: str, work: Workload) -> float:
     return f.compile_s + f.compile_per_updater_s * work.n_updaters
 
 
-def choose(work: Workload, structure: str, *, n_runs: int, fast_math: bool) -> Choice:
+def choose(
+    work: Workload, structure: str, *, n_runs: int, fast_math: bool, variant: str | None = None
+) -> Choice:
     """Return the CPU target with the lowest cost for `n_runs` runs.
 
     Raises
@@ -69,7 +71,7 @@ def choose(work: Workload, structure: str, *, n_runs: int, fast_math: bool) -> C
             continue
         if toolchain.missing_for(target) is not None:
             continue
-        ready = is_compiled(target, structure, fast_math=fast_math)
+        ready = is_compiled(target, structure, variant=variant or str(fast_math))
         building = 0.0 if ready else compile_s(target, work)
         costs[target] = (building, n_runs * estimate_s(target, work))
     if not costs:
@@ -92,27 +94,30 @@ def _about(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def is_compiled(target: str, structure: str, *, fast_math: bool) -> bool:
-    """Return whether a network of this structure is compiled for `target` on this machine."""
+def is_compiled(target: str, structure: str, *, variant: str) -> bool:
+    """Return whether a network of this structure is compiled for `target` on this machine.
+
+    `variant` names the flags, see :attr:`sim_brian.engine.EngineOptions.variant`.
+    """
     if target == "numpy":
         return True
     try:
-        key = _stamp(target, structure, fast_math).read_text()
+        key = _stamp(target, structure, variant).read_text()
     except OSError:
         return False
     return target == "cython" or build_cache.lookup(key) is not None
 
 
-def remember(target: str, structure: str, *, fast_math: bool, key: str) -> None:
+def remember(target: str, structure: str, *, variant: str, key: str) -> None:
     """Note that a network of this structure is compiled for `target`, as the program `key`."""
-    stamp = _stamp(target, structure, fast_math)
+    stamp = _stamp(target, structure, variant)
     stamp.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(stamp) as partial:
         partial.write_text(key)
 
 
-def _stamp(target: str, structure: str, fast_math: bool) -> Path:
+def _stamp(target: str, structure: str, variant: str) -> Path:
     versions = [f"{name} {metadata.version(name)}" for name in ("brian2", "numpy")]
-    parts = [target, structure, str(fast_math), *versions, toolchain.compiler_fingerprint()]
+    parts = [target, structure, variant, *versions, toolchain.compiler_fingerprint()]
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     return cache_root() / "stamps" / f"{target}-{name}"

@@ -40,7 +40,7 @@ class CubaModel(EIModel):
         for name, n_cells in self.spec.populations.items():
             groups[name] = brian2.NeuronGroup(
                 n_cells * self.stimulus.n_trials,
-                equations.CURRENT_CELL,
+                self._variables(equations.CURRENT_CELL),
                 threshold=equations.CURRENT_THRESHOLD,
                 reset=equations.CURRENT_RESET,
                 clock=clock,

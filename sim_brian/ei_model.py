@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bridge.network.spec import NetworkSpec
 from bridge.network.stimulus import Stimulus
-from sim_brian import parts
+from sim_brian import equations, parts
 from sim_brian.circuit import Circuit, Workload
 from sim_brian.room import Room
 
@@ -36,6 +36,8 @@ class EIModel(abc.ABC):
         Record `traced` of every cell and step.
     room : Room, optional
         Space that a program has for several runs; see :class:`sim_brian.room.Room`.
+    own_constants : bool
+        Constants are given for each cell instead of each population; see :mod:`sim_brian.batch`.
     """
 
     traced: ClassVar[tuple[str, ...]]
@@ -48,6 +50,7 @@ class EIModel(abc.ABC):
     stimulus: Stimulus
     record_traces: bool = False
     room: Room | None = None
+    own_constants: bool = False
 
     @functools.cached_property
     def connections(self) -> dict[str, parts.SparseMatrix]:
@@ -117,7 +120,12 @@ class EIModel(abc.ABC):
             type(self).__name__, self.spec.populations, self.stimulus.n_trials,
             self.stimulus.n_in, {name: len(c.pre) for name, c in self.connections.items()},
             [len(table.steps) for table in self.inputs], self.record_traces,
+            *(["own constants"] if self.own_constants else []),
         ))  # fmt: skip
+
+    def _variables(self, cell: str) -> str:
+        """Return the variables of a cell, its constants shared or not."""
+        return equations.own_constants(cell) if self.own_constants else cell
 
     def build(self, clock: Any) -> Circuit:
         """Return the Brian2 objects; their schedule is that of bridge.network.update_order."""
@@ -176,6 +184,10 @@ class EIModel(abc.ABC):
             given[f"input{k}.next_step"] = table.first_step
             given[f"input{k}_events.values"] = table.steps
         return given
+
+    def constants(self) -> dict[str, Any]:
+        """Return the constants and initial values of the cells by ``population.variable``."""
+        return self._constants()
 
     @abc.abstractmethod
     def _cells(self, clock: Any, tables: dict[str, Any]) -> dict[str, Any]:

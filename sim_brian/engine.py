@@ -20,17 +20,22 @@ import gc
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bridge.cache import cache_root
-from sim_brian import cost, toolchain
+from sim_brian import cost, cuda_toolkit, toolchain
 from sim_brian.brian import load_brian2
 from sim_brian.circuit import Model, RawRun
 from sim_brian.executable import Executable
+from sim_brian.made_program import Made, read_made, save_made
 
 log = logging.getLogger("pingbridge")
+
+_FLOAT32_COUNTS = 2**24
 
 _DEVICE = threading.RLock()
 """Brian2's device and preferences are global to the process."""
@@ -49,6 +54,12 @@ class EngineOptions:
         Parallel compiler calls; None means one for each core.
     n_runs : int
         How many runs of the same network are planned; `auto` spreads the compilation over them.
+    dtype : {"float64", "float32"}
+        Of all states and weights; the latter is faster on most GPUs, and spikes differ.
+    compute_capability : str or None
+        What ``cuda`` compiles for, such as ``9.0``; None means the first GPU of this machine.
+    program : Path or None
+        Folder of a program that `pingbridge build` made: run it instead of compiling.
     progress : callable of float, or None
         Called with the completed fraction during long runs.
     """
@@ -57,6 +68,9 @@ class EngineOptions:
     fast_math: bool = False
     jobs: int | None = None
     n_runs: int = 1
+    dtype: str = "float64"
+    compute_capability: str | None = None
+    program: Path | None = None
     progress: Callable[[float], None] | None = None
 
     def __post_init__(self) -> None:
@@ -66,6 +80,15 @@ class EngineOptions:
             )
         if self.fast_math and self.target == "numpy":
             raise ValueError("--fast-math is a compiler flag; it can't apply to --codegen numpy")
+        if self.dtype not in ("float64", "float32"):
+            raise ValueError(f"dtype {self.dtype} is unknown; use float64 or float32")
+        if self.compute_capability is not None and self.target != "cuda":
+            raise ValueError("--compute-capability applies to --codegen cuda only")
+
+    @property
+    def variant(self) -> str:
+        """What besides the network decides the code that is compiled, for the cost estimate."""
+        return f"{self.fast_math}" if self.dtype == "float64" else f"{self.fast_math} {self.dtype}"
 
 
 class Program:
@@ -79,15 +102,22 @@ class Program:
         if target in ("cpp", "cuda"):
             from sim_brian.standalone import StandaloneProgram
 
-            with _device(target, fast_math=options.fast_math) as flags:
+            capability = None
+            if target == "cuda" and options.program is None:
+                capability = cuda_toolkit.choose_capability(options.compute_capability)
+            with _device(
+                target, fast_math=options.fast_math, dtype=options.dtype, capability=capability
+            ) as flags:
                 self._inner = StandaloneProgram(
-                    model, target, flags=flags, jobs=options.jobs or os.cpu_count() or 1
-                )
-            self._remember(self._inner.key)
+                    model, target, flags=flags, jobs=options.jobs or os.cpu_count() or 1,
+                    capability=capability, dtype=options.dtype, made=options.program,
+                )  # fmt: skip
+            if options.program is None:
+                self._remember(self._inner.key)
         else:
             from sim_brian.runtime import RuntimeProgram
 
-            known = cost.is_compiled(target, model.structure(), fast_math=options.fast_math)
+            known = cost.is_compiled(target, model.structure(), variant=options.variant)
             self._inner = RuntimeProgram(model, target, compiled=not known)
 
     def run(self, values: Mapping[str, Any] | None = None, *, n_steps: int | None = None) -> RawRun:
@@ -106,11 +136,13 @@ class Program:
             If a compiled program fails.
         """
         full = dict(self._model.values()) | dict(values or {})
+        if self._options.dtype == "float32":
+            _check_tables(full)
         n_steps = self._model.workload.n_steps if n_steps is None else n_steps
         progress = self._options.progress
         if self.target in ("cpp", "cuda"):
             return self._inner.run(full, n_steps=n_steps, progress=progress)
-        with _device(self.target, fast_math=self._options.fast_math):
+        with _device(self.target, fast_math=self._options.fast_math, dtype=self._options.dtype):
             raw: RawRun = self._inner.run(full, n_steps=n_steps, progress=progress)
         if self.target == "cython":
             self._remember("")
@@ -123,10 +155,29 @@ class Program:
         """
         return self._inner.executable if self.target in ("cpp", "cuda") else None
 
-    def _remember(self, key: str) -> None:
-        cost.remember(
-            self.target, self._model.structure(), fast_math=self._options.fast_math, key=key
+    def save(self, folder: Path) -> Made:
+        """Write the compiled program into a folder, from where it can be run without compiling.
+
+        Raises
+        ------
+        ValueError
+            If the target makes no program.
+        """
+        held = self.executable()
+        if held is None:
+            raise ValueError(f"--codegen {self.target} makes no program of its own")
+        made = Made(
+            target=self.target,
+            code=self._inner.code,
+            capability=held.capability,
+            dtype=self._options.dtype,
+            fast_math=self._options.fast_math,
         )
+        save_made(folder, held.project, held.program, made)
+        return made
+
+    def _remember(self, key: str) -> None:
+        cost.remember(self.target, self._model.structure(), variant=self._options.variant, key=key)
 
     def close(self) -> None:
         """Give back what the program holds on disk."""
@@ -137,6 +188,17 @@ class Program:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _check_tables(values: Mapping[str, Any]) -> None:
+    """Refuse lookup tables whose positions float32 can't count."""
+    for name, value in values.items():
+        if name.endswith(".values") and len(value) > _FLOAT32_COUNTS:
+            raise ValueError(
+                f"{name.removesuffix('.values')} is a table of {len(value)} values, and float32 "
+                f"can't count beyond {_FLOAT32_COUNTS}; use --dtype float64, a shorter run or "
+                "fewer trials"
+            )
 
 
 def open_program(model: Model, options: EngineOptions | None = None) -> Program:
@@ -162,12 +224,21 @@ def run_model(model: Model, options: EngineOptions | None = None) -> RawRun:
 
 def choose_target(model: Model, options: EngineOptions) -> str:
     """Return the target to use, logging one line where it was not simply the one asked for."""
+    if options.program is not None:
+        made = read_made(options.program)
+        if options.target not in ("auto", made.target):
+            raise ValueError(
+                f"--codegen {options.target}: the program in {options.program} is made for "
+                f"--codegen {made.target}"
+            )
+        return made.target
     if options.target == "auto":
         choice = cost.choose(
             model.workload,
             model.structure(),
             n_runs=options.n_runs,
             fast_math=options.fast_math,
+            variant=options.variant,
         )
         log.info("codegen: %s (auto: %s)", choice.target, choice.reason)
         return choice.target
@@ -180,8 +251,36 @@ def choose_target(model: Model, options: EngineOptions) -> str:
     return "numpy"
 
 
+def build_program(model: Model, options: EngineOptions) -> Program:
+    """Return `model` compiled on the target ``cpp`` or ``cuda``, for this machine or another.
+
+    For ``cuda`` it takes a CUDA compiler, and a GPU only where no compute capability is named.
+
+    Raises
+    ------
+    ValueError
+        For another target, or naming what is lacking.
+    """
+    if options.target == "cuda":
+        missing = cuda_toolkit.missing_for_build()
+        if missing is None and cuda_toolkit.choose_capability(options.compute_capability) is None:
+            missing = (
+                "no NVIDIA GPU was found to compile for; name the compute capability of one: "
+                f"--compute-capability {', '.join(cuda_toolkit.capabilities()) or '9.0'}"
+            )
+    elif options.target == "cpp":
+        missing = toolchain.missing_for("cpp")
+    else:
+        missing = f"--codegen {options.target} makes no program of its own; use cpp or cuda"
+    if missing is not None:
+        raise ValueError(missing)
+    return Program(model, options.target, options)
+
+
 @contextlib.contextmanager
-def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
+def _device(
+    target: str, *, fast_math: bool, dtype: str = "float64", capability: str | None = None
+) -> Iterator[tuple[str, ...]]:
     """Activate a Brian2 device and its preferences, and put everything back afterwards.
 
     Yields the texts that, besides the generated code, decide what a compiled program does.
@@ -197,8 +296,8 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
                 "(brian2.devices.reset_device())"
             )
         if target == "cuda":
-            import brian2cuda  # noqa: F401  # registers the device and its preferences
-        settings = _preferences(target, fast_math, prefs)
+            _load_brian2cuda()
+        settings = _preferences(target, fast_math, prefs, dtype=dtype, capability=capability)
         before = {name: prefs[name] for name in settings}
         try:
             for name, value in settings.items():
@@ -218,6 +317,7 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
                         brian2.__version__,
                         repr(sorted(settings.items())),
                         toolchain.compiler_fingerprint(),
+                        *([cuda_toolkit.fingerprint()] if target == "cuda" else []),
                     )
                 finally:
                     get_device().reinit()
@@ -227,13 +327,29 @@ def _device(target: str, *, fast_math: bool) -> Iterator[tuple[str, ...]]:
                 prefs[name] = value
 
 
-def _preferences(target: str, fast_math: bool, prefs: Any) -> dict[str, Any]:
+def _load_brian2cuda() -> None:
+    """Import brian2cuda, which registers its device and preferences and has much to say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import brian2cuda  # noqa: F401
+    logging.getLogger("brian2.brian2cuda").setLevel(logging.ERROR)
+    logging.getLogger("brian2cuda").setLevel(logging.ERROR)
+
+
+def _preferences(
+    target: str,
+    fast_math: bool,
+    prefs: Any,
+    *,
+    dtype: str = "float64",
+    capability: str | None = None,
+) -> dict[str, Any]:
     """Return the Brian2 preferences of a target."""
     import numpy as np
 
     # A user's preference files must not change what a network computes.
     pinned: dict[str, Any] = {
-        "core.default_float_dtype": np.float64,
+        "core.default_float_dtype": np.dtype(dtype).type,
         "core.network.default_schedule": [
             "start", "groups", "thresholds", "synapses", "resets", "end",
         ],
@@ -255,21 +371,5 @@ def _preferences(target: str, fast_math: bool, prefs: Any) -> dict[str, Any]:
         host.append("-ffp-contract=off")
     found["codegen.cpp.extra_compile_args_gcc"] = host
     if target == "cuda":
-        # The headers of current CUDA toolkits need C++17, for nvcc and for the host compiler.
-        found["codegen.cpp.extra_compile_args_gcc"] = [
-            "-std=c++17" if f.startswith("-std=") else f for f in host
-        ]
-        backend = "devices.cuda_standalone.cuda_backend."
-        found[f"{backend}extra_compile_args_nvcc"] = [
-            "-w", "-use_fast_math" if fast_math else "-fmad=false", "-std=c++17",
-            "-include", "thrust/pair.h",
-        ]  # fmt: skip
-        if not toolchain.gpu_names():
-            found |= {
-                f"{backend}detect_gpus": False,
-                f"{backend}gpu_id": 0,
-                f"{backend}compute_capability": 9.0,
-                f"{backend}cuda_runtime_version": 13.0,
-                f"{backend}detect_cuda": toolchain.nvcc() is not None,
-            }
+        found |= cuda_toolkit.preferences(host, fast_math=fast_math, capability=capability)
     return found

@@ -35,6 +35,12 @@ n_ref : integer (shared, constant)
 the refractory steps left, and the first step (from 1) at which the voltage was lost: not finite, or
 beyond a million mV. The same equations serve E and I cells."""
 
+
+def own_constants(cell: str) -> str:
+    """Return the variables of a cell, with constants that differ between the cells of a group."""
+    return cell.replace("(shared, constant)", "(constant)")
+
+
 _CONDUCTANCE_STEP = """
 ge = ge * decay_ampa + ({drive})
 gi = gi * decay_gaba + ki

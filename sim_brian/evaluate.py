@@ -14,7 +14,8 @@ from bridge.network.encoders import EVAL_SEED
 from bridge.network.spec import NetworkSpec
 from bridge.network.stimulus import Stimulus
 from bridge.network.task import Task
-from bridge.network.weights import Weights
+from bridge.network.weights import Weights, effective
+from sim_brian.batch import most_copies
 from sim_brian.engine import EngineOptions
 from sim_brian.run import simulate
 
@@ -55,7 +56,8 @@ def evaluate(
         If a compiled program fails, or a voltage is lost.
     """
     encode = encode or (lambda chosen: task.encode(chosen, seed=EVAL_SEED))
-    size = batch_size(spec, len(index))
+    on_gpu = (engine or EngineOptions()).target == "cuda"
+    size = batch_size(spec, len(index), matrices=effective(weights, spec, task.dt_ms), gpu=on_gpu)
     n_batches = -(-len(index) // size)
     engine = dataclasses.replace(engine or EngineOptions(), n_runs=n_batches)
     logits: list[NDArray[np.float64]] = []
@@ -79,8 +81,17 @@ def evaluate(
     )  # fmt: skip
 
 
-def batch_size(spec: NetworkSpec, n_samples: int) -> int:
-    """Return how many samples are simulated side by side: batches of nearly equal size."""
-    largest = max(1, CELLS_TOGETHER // (spec.n_in + sum(spec.populations.values())))
+def batch_size(
+    spec: NetworkSpec, n_samples: int, *, matrices: Weights | None = None, gpu: bool = False
+) -> int:
+    """Return how many samples are simulated side by side: batches of nearly equal size.
+
+    With `gpu` as many as a GPU holds, by the synapses in `matrices`.
+    """
+    cells = spec.n_in + sum(spec.populations.values())
+    largest = max(1, CELLS_TOGETHER // cells)
+    if gpu and matrices is not None:
+        synapses = sum(int(np.count_nonzero(m)) for n, m in matrices.items() if n[:2] == "W_")
+        largest = max(1, most_copies(cells, synapses))
     n_batches = -(-n_samples // largest)
     return -(-n_samples // n_batches)

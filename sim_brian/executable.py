@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim_brian.circuit import RawRun
+from sim_brian.cuda_errors import explain, is_chatter
 
 PROGRESS = "pingbridge-progress"
 """Begins a line in which a program tells how far it is."""
@@ -55,6 +56,8 @@ class Executable:
     compiled : bool
     prepare_s : float, s
         See :class:`sim_brian.circuit.RawRun`.
+    capability : str or None
+        Compute capability that a GPU program is compiled for.
     """
 
     project: Path
@@ -63,6 +66,7 @@ class Executable:
     target: str
     compiled: bool
     prepare_s: float
+    capability: str | None = None
 
     def run(
         self,
@@ -84,6 +88,8 @@ class Executable:
             results = folder / "results"
             results.mkdir()
             command = [str(self.program), "--results_dir", f"{results}{os.sep}"]
+            # Brian2's programs lower the case of what they are given, paths included, and take
+            # what begins with a digit for a number: values go by short names below the project.
             full = {
                 "control.n_steps": n_steps,
                 "control.report": int(progress is not None),
@@ -117,9 +123,9 @@ class Executable:
         array = np.asarray(value, dtype=self.files.dtypes[variable])
         if array.ndim == 0:
             return repr(array.item())
-        path = folder / variable
+        path = folder / f"value{len(list(folder.iterdir()))}"
         np.ascontiguousarray(array).tofile(path)
-        return str(path)
+        return str(path.relative_to(self.project))
 
     def _execute(self, command: list[str], progress: Callable[[float], None] | None) -> None:
         with (
@@ -135,7 +141,7 @@ class Executable:
                     if line.startswith(PROGRESS):
                         if progress is not None:
                             progress(float(line.split()[1]))
-                    else:
+                    elif self.target != "cuda" or not is_chatter(line):
                         other.append(line.strip())
             except BaseException:
                 process.kill()
@@ -144,6 +150,9 @@ class Executable:
             complaints.seek(0)
             said = " | ".join(filter(None, [*other, complaints.read().strip()]))[-2000:]
         if process.returncode or said:
+            reason = explain(said, self.capability) if self.target == "cuda" else None
+            if reason is not None:
+                raise RuntimeError(reason)
             raise RuntimeError(
                 f"the compiled network ended with status {process.returncode}: {said or 'silent'}"
             )

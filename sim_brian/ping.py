@@ -73,7 +73,7 @@ class PingModel(EIModel):
             external = name == "e1" and self.external is not None
             group = brian2.NeuronGroup(
                 n_cells * self.stimulus.n_trials,
-                equations.CONDUCTANCE_CELL,
+                self._variables(equations.CONDUCTANCE_CELL),
                 threshold=equations.CONDUCTANCE_THRESHOLD,
                 reset=equations.CONDUCTANCE_RESET,
                 namespace={"g_ext": tables["g_ext"]} if external else {},

@@ -75,8 +75,8 @@ def spikes_of(raw: RawRun, model: RateLifModel) -> Spikes:
         lost = divmod(int(np.flatnonzero(~np.isfinite(v_end))[0]), n)
         factor = model.factors[lost[0] % len(model.factors)]
         raise ValueError(
-            f"the voltage of cell {lost[1]} is not finite at scaling factor {factor:g}; the weights "
-            "or the input are too large"
+            f"the voltage of cell {lost[1]} is not finite at scaling factor {factor:g}; the "
+            "weights or the input are too large"
         )
     index, step = raw.spikes["cells"]
     run, cell = np.divmod(index, n)

@@ -71,15 +71,20 @@ class Room:
 
     def holds(self, model: EIModel) -> bool:
         """Tell whether a model, made in this room, fits into it."""
+        return (
+            self.has_synapses_of(model)
+            and model.stimulus.n_trials == self.n_trials
+            and len(model.inputs) <= self.n_inputs
+            and all(len(table.steps) <= self.n_events for table in model.inputs)
+            and model.n_external == self.n_external
+        )
+
+    def has_synapses_of(self, model: EIModel) -> bool:
+        """Tell whether there is a synapse for each weight of a model."""
         for name, matrix in model.matrices.items():
             if name in ("W_out", "b_out"):
                 continue
             mask = self.masks.get(name)
             if np.any(matrix) if mask is None else np.any(matrix[~mask]):
                 return False
-        return (
-            model.stimulus.n_trials == self.n_trials
-            and len(model.inputs) <= self.n_inputs
-            and all(len(table.steps) <= self.n_events for table in model.inputs)
-            and model.n_external == self.n_external
-        )
+        return True

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import sys
+from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from bridge.network.spec import CubaSpec, NetworkSpec
 from bridge.network.stimulus import Stimulus
@@ -19,6 +21,7 @@ from bridge.network.weights import Weights, effective
 from bridge.recording import Recording
 from bridge.runs.parallel import count_cores, parallel_map
 from bridge.runs.store import Result, ResultStore
+from sim_brian.batch import Batch, batch_room, copies_together
 from sim_brian.circuit import RawRun
 from sim_brian.cuba import CubaModel
 from sim_brian.engine import EngineOptions, Program, choose_target
@@ -72,6 +75,7 @@ def scan(
     order: Sequence[int] | None = None,
     store: ResultStore | None = None,
     label: str | None = None,
+    batch: int | None = None,
 ) -> Generator[tuple[int, Result], None, None]:
     """Yield (index, what `measure` returns) for every point, in order, as soon as it is there.
 
@@ -91,6 +95,9 @@ def scan(
         Target and compiler flags.
     jobs, scheduler, apart, order, store, label
         See :func:`bridge.runs.parallel.parallel_map`.
+    batch : int, optional
+        Points side by side in one simulation (see :mod:`sim_brian.batch`), which this process then
+        runs; default 1 on a CPU, and on a GPU of this machine as many as it holds.
 
     Raises
     ------
@@ -110,6 +117,15 @@ def scan(
             shares = max(1, -(-n_missing // workers))
             target = choose_target(first, dataclasses.replace(engine, n_runs=shares))
             engine = dataclasses.replace(engine, target=target, progress=None)
+            if batch is None:
+                on_gpu = target == "cuda" and scheduler is None and engine.program is None
+                batch = copies_together(models[0], n_missing) if on_gpu else 1
+            if batch > 1:
+                if scheduler is not None:
+                    raise ValueError("--batch and --scheduler exclude each other; use --batch 1")
+                task = BatchTask(vary, measure, models, engine, batch)
+                yield from _in_batches(task, points, order=order, store=store, label=label)
+                return
             executable = None
             if scheduler is None and target in ("cpp", "cuda"):
                 # Generated here once; the workers need neither Brian2 nor a compiler.
@@ -123,6 +139,115 @@ def scan(
             make, points, jobs=jobs, scheduler=scheduler, apart=apart, order=order, store=store,
             label=label,
         )  # fmt: skip
+
+
+def _in_batches(
+    task: BatchTask,
+    points: Sequence[Values],
+    *,
+    order: Sequence[int] | None,
+    store: ResultStore | None,
+    label: str | None,
+) -> Generator[tuple[int, Result], None, None]:
+    """Yield (index, result) of points that are run side by side, in order."""
+    from tqdm import tqdm
+
+    held = set(store.done()) if store is not None else set()
+    indices = list(range(len(points)) if order is None else order)
+    missing = deque(index for index in indices if index not in held)
+    ready: dict[int, Result] = {}
+    shown = label is not None and sys.stderr.isatty()
+    with contextlib.closing(task), tqdm(total=len(indices), desc=label, disable=not shown) as bar:
+        for index in indices:
+            result = store.get(index) if store is not None and index in held else None
+            if result is None and index not in ready:
+                if index in held:  # its file is damaged
+                    missing.appendleft(index)
+                chosen = [missing.popleft() for _ in range(min(task.size, len(missing)))]
+                found = task([points[k] for k in chosen])
+                for k, one in zip(chosen, found, strict=True):
+                    ready[k] = one
+                    if store is not None:
+                        store.put(k, one)
+            bar.update(1)
+            yield index, ready.pop(index) if result is None else result
+
+
+class BatchTask:
+    """Runs points of a scan side by side, in one program of this process.
+
+    Parameters
+    ----------
+    vary, measure
+        See :func:`scan`.
+    corners : sequence of models
+        The runs that need the most room.
+    engine : EngineOptions
+    size : int
+        Points of a batch.
+    """
+
+    def __init__(
+        self,
+        vary: Vary,
+        measure: Measure,
+        corners: Sequence[PingModel | CubaModel],
+        engine: EngineOptions,
+        size: int,
+    ) -> None:
+        self._vary, self._measure = vary, measure
+        self._room = batch_room(corners, size)
+        self._engine, self.size = engine, size
+        self._program: Program | None = None
+
+    def __call__(self, points: Sequence[Values]) -> list[Result]:
+        """Return what is kept of the runs at some points, at most `size` of them."""
+        parts = [self._at(values, self._vary, values) for values in points]
+        models = [_model(p) for p in parts]
+        # Copies of the last fill the batch up: another size would be another program.
+        filled = [*models, *[models[-1]] * (self.size - len(models))]
+        batch = Batch(filled, self._room)
+        raw = batch.split(self._run(batch))
+        return [
+            self._at(values, self._kept, p, model, one)
+            for values, p, model, one in zip(points, parts, models, raw, strict=False)
+        ]
+
+    def close(self) -> None:
+        """Give back what the program holds on disk."""
+        if self._program is not None:
+            self._program.close()
+            self._program = None
+
+    def _run(self, batch: Batch) -> RawRun:
+        n_steps = batch.whole.stimulus.n_steps
+        if not batch.fits():
+            batch = Batch(batch.copies)
+            with Program(batch, self._engine.target, self._engine) as program:
+                return program.run(n_steps=n_steps)
+        if self._program is None:
+            self._program = Program(batch, self._engine.target, self._engine)
+        return self._program.run(batch.values(), n_steps=n_steps)
+
+    def _kept(self, parts: Parts, model: PingModel | CubaModel, raw: RawRun) -> Result:
+        recording = record(parts.spec, model.matrices, parts.stimulus, raw, seed=parts.seed)
+        return self._measure(parts, recording)
+
+    @staticmethod
+    def _at(values: Values, do: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a function returns; its errors name the point."""
+        try:
+            return do(*arguments)
+        except (ValueError, RuntimeError) as error:
+            _raise_at(values, error)
+
+
+def _raise_at(values: Values, error: Exception) -> NoReturn:
+    """Raise an error of a point again, naming its values."""
+    at = ", ".join(f"{name} = {value:.6g}" for name, value in values.items())
+    if not at or at in str(error):
+        raise error
+    raise type(error)(f"at {at}: {error}") from error
 
 
 class ScanTask:
@@ -166,10 +291,7 @@ class ScanTask:
             recording = record(parts.spec, model.matrices, parts.stimulus, raw, seed=parts.seed)
             return self._measure(parts, recording)
         except (ValueError, RuntimeError) as error:
-            at = ", ".join(f"{name} = {value:.6g}" for name, value in values.items())
-            if not at or at in str(error):
-                raise
-            raise type(error)(f"at {at}: {error}") from error
+            _raise_at(values, error)
 
     def close(self) -> None:
         """Give back what the program of this process holds on disk."""

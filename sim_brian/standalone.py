@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from sim_brian import build_cache
+from sim_brian import build_cache, cuda_project, cuda_toolkit, toolchain
 from sim_brian.circuit import Circuit, Model, RawRun
 from sim_brian.executable import PROGRESS, ArrayFile, Executable, Generated
+from sim_brian.made_program import program_of, read_made
 
 
 def generate(model: Model, target: str, project: Path) -> Generated:
@@ -28,7 +29,7 @@ def generate(model: Model, target: str, project: Path) -> Generated:
     from brian2.devices import get_device
 
     device = get_device()
-    clock = brian2.Clock(dt=1 * brian2.second, name="steps")
+    clock = brian2.Clock(dt=1 * brian2.second, name=cuda_project.CLOCK)
     circuit = model.build(clock)
     if circuit.random and target != "cpp":
         raise ValueError(
@@ -63,11 +64,16 @@ def generate(model: Model, target: str, project: Path) -> Generated:
     )
     device.build(directory=str(project), compile=False, run=False, with_output=False)
     spikes, traces, finals = _result_files(device, circuit)
+    wanted = [file for pair in spikes.values() for file in pair]
+    wanted += [file for file, _ in traces.values()] + list(finals.values())
     if target == "cpp":
         build_cache.add_precompiled_header(project)
-        wanted = [file for pair in spikes.values() for file in pair]
-        wanted += [file for file, _ in traces.values()] + list(finals.values())
         write_only(project / "objects.cpp", {file.name for file in wanted})
+    else:
+        cuda_project.adapt(
+            project, {file.name for file in wanted}, nvcc=cuda_toolkit.nvcc(),
+            host=toolchain.cpp_compiler(),
+        )  # fmt: skip
     return Generated(_value_dtypes(network, circuit), spikes, traces, finals)
 
 
@@ -99,26 +105,53 @@ class StandaloneProgram:
     Must be made while the standalone device is active (see :mod:`sim_brian.engine`).
     """
 
-    def __init__(self, model: Model, target: str, *, flags: tuple[str, ...], jobs: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        target: str,
+        *,
+        flags: tuple[str, ...],
+        jobs: int,
+        capability: str | None = None,
+        dtype: str = "float64",
+        made: Path | None = None,
+    ) -> None:
         begin = time.perf_counter()
         self._folder = tempfile.TemporaryDirectory(prefix="pingbridge-")
-        self._project = Path(self._folder.name)
+        self.project = Path(self._folder.name)
         try:
-            files = generate(model, target, self._project)
-            key = build_cache.source_key(self._project, flags)
-            self.key = key
-            program, compiled = build_cache.get_or_compile(key, self._project, jobs=jobs)
+            files = generate(model, target, self.project)
+            self.code = build_cache.source_key(self.project, (), without={"makefile"})
+            self.key = build_cache.source_key(self.project, flags)
+            if made is not None:
+                program, compiled = self._made(made, dtype=dtype), False
+                capability = read_made(made).capability
+            else:
+                program, compiled = build_cache.get_or_compile(self.key, self.project, jobs=jobs)
         except BaseException:
             self.close()
             raise
         self.executable = Executable(
-            project=self._project,
+            project=self.project,
             program=program,
             files=files,
             target=target,
             compiled=compiled,
             prepare_s=time.perf_counter() - begin,
+            capability=capability,
         )
+
+    def _made(self, folder: Path, *, dtype: str) -> Path:
+        """Return the program in a folder, refusing one of other code than this network's."""
+        made = read_made(folder)
+        if made.dtype != dtype:
+            raise ValueError(f"--program {folder} computes in {made.dtype}; this run in {dtype}")
+        if made.code != self.code:
+            raise ValueError(
+                f"--program {folder} is the program of another network, or of other versions of "
+                "Brian2; build it again with the options of this run"
+            )
+        return program_of(folder).resolve()
 
     def run(
         self,

@@ -12,44 +12,22 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from sim_brian import cuda_toolkit
+
 TARGETS = ("auto", "numpy", "cython", "cpp", "cuda")
 
 
 def cpp_compiler() -> str | None:
     """Return the path of the C++ compiler that Brian2's makefiles use, or None."""
     words = shlex.split(os.environ.get("CXX", "")) or ["g++"]
-    return shutil.which(words[0])  # CXX may be "ccache g++"
+    if Path(words[0]).name in ("ccache", "distcc") and len(words) > 1:
+        return shutil.which(words[1])
+    return shutil.which(words[0])
 
 
 def make_command() -> str | None:
     """Return the path of `make`, or None."""
     return shutil.which("make")
-
-
-def nvcc() -> str | None:
-    """Return the path of the CUDA compiler, or None."""
-    found = shutil.which("nvcc")
-    if found:
-        return found
-    for root in (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"):
-        if root and (candidate := Path(root) / "bin" / "nvcc").is_file():
-            return str(candidate)
-    return None
-
-
-def gpu_names() -> tuple[str, ...]:
-    """Return the names of the NVIDIA GPUs that the driver lists, () where there is none."""
-    smi = shutil.which("nvidia-smi")
-    if not smi:
-        return ()
-    try:
-        done = subprocess.run(
-            [smi, "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True, text=True, timeout=20, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
 
 
 def missing_for(target: str) -> str | None:
@@ -65,17 +43,13 @@ def missing_for(target: str) -> str | None:
         if target == "cython" and importlib.util.find_spec("Cython") is None:
             return "--codegen cython needs the package Cython (pip install cython)"
     if target == "cuda":
-        if importlib.util.find_spec("brian2cuda") is None:
-            return "--codegen cuda needs brian2cuda (pip install 'pingbridge[cuda]')"
-        if nvcc() is None:
-            return (
-                "--codegen cuda needs the CUDA compiler nvcc and none was found "
-                "(install the CUDA toolkit, or set CUDA_HOME to it)"
-            )
-        if not gpu_names():
+        missing = cuda_toolkit.missing_for_build()
+        if missing is not None:
+            return missing
+        if not cuda_toolkit.gpus():
             return (
                 "--codegen cuda needs an NVIDIA GPU and nvidia-smi lists none; "
-                "use --codegen cpp on this machine"
+                "use --codegen cpp on this machine, or `pingbridge build` to compile for another"
             )
     return None
 

@@ -33,3 +33,21 @@ def cluster(tmp_path_factory):
 
     with local_cluster(tmp_path_factory.mktemp("dask")) as address:
         yield address
+
+
+@pytest.fixture
+def emulated_gpu(monkeypatch):
+    """Return the home of a CUDA toolkit whose programs run on the CPU; a GPU is listed, too."""
+    pytest.importorskip("brian2cuda")
+    from gpu_emulation import environment, install
+
+    from sim_brian import toolchain
+
+    missing = toolchain.missing_for("cpp")
+    if missing:
+        pytest.skip(missing)
+    home = install(Path(os.environ["PINGBRIDGE_CACHE_DIR"]).absolute())
+    for name, value in environment(home).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return home

@@ -92,22 +92,24 @@ def conductance_step(
     g = cell.g_leak_us + (ge + gi)
     v_inf = (cell.g_leak_us * cell.e_leak_mv + (ge * cell.e_exc_mv + gi * cell.e_inh_mv)) / g
     # Numbers become tensors before a division: torch turns number / tensor into a reciprocal and
-    # a product, which rounds twice.
-    tau_ms = g.new_tensor(cell.c_m_nf) / g
-    rise = (v_inf - state.v_mv) * (1.0 - torch.exp(g.new_tensor(-dt_ms) / tau_ms))
+    # a product, which rounds twice. They stay on the CPU, from where a kernel takes them as
+    # arguments; on a GPU, new_tensor() would make the host wait for it.
+    tau_ms = torch.tensor(cell.c_m_nf, dtype=g.dtype) / g
+    rise = (v_inf - state.v_mv) * (1.0 - torch.exp(torch.tensor(-dt_ms, dtype=g.dtype) / tau_ms))
     v_free = state.v_mv + scale_grad(rise, 1.0 / v_grad_dampen)
     v = v_free.clamp(min=cell.v_floor_mv)
     left = (state.n_ref_left - 1.0).clamp(min=0.0)
     free = left == 0
-    # Outside of `free` no spike and no gradient; where() instead of a product keeps a NaN visible.
-    spikes = torch.where(free, surrogate.spike(v - cell.v_th_mv), 0.0)
+    # Outside of `free` no spike and no gradient; filling instead of a product keeps a NaN visible.
+    # (where() with a number would copy it to the GPU and wait.)
+    spikes = surrogate.spike(v - cell.v_th_mv).masked_fill(~free, 0.0)
     fired = free & (v >= cell.v_th_mv)
     held = fired | ~free
     return CellState(
-        v_mv=torch.where(held, cell.v_reset_mv, v),
+        v_mv=v.masked_fill(held, cell.v_reset_mv),
         g_exc_us=ge,
         g_inh_us=gi,
-        n_ref_left=torch.where(fired, float(n_ref_steps), left),
+        n_ref_left=left.masked_fill(fired, float(n_ref_steps)),
         spikes=spikes,
         sane=(v_free.detach().abs() < LOST_MV).all(),
     )
@@ -138,4 +140,4 @@ def current_step(
     """
     v = (v - leak * v + kick / tau_ms).clamp(min=0.0)
     spikes = surrogate.spike(v - v_th)
-    return torch.where(v >= v_th, 0.0, v), spikes
+    return v.masked_fill(v >= v_th, 0.0), spikes

@@ -111,6 +111,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         self.spec = spec
         self.dt_ms = dt_ms
         self.learning = learning or Learning()
+        self._zero: dict[str, tuple[Any, bool]] = {}
         step_constants(spec, dt_ms)  # refuses an illegal dt
         for name, matrix in Weights.for_spec(spec, weights).items():
             place, key = _published(name, spec)
@@ -168,7 +169,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         matrices: dict[str, Tensor] = {}
         for name in self.spec.matrix_shapes:
             stored = self.matrix(name)
-            if name[:4] in RECURRENT and not stored.requires_grad and not bool(stored.any()):
+            if name[:4] in RECURRENT and not stored.requires_grad and self._is_zero(name):
                 continue
             matrix: Tensor = stored
             if self._clamped(name):
@@ -177,6 +178,15 @@ class SpikingNetwork(nn.Module, abc.ABC):
                 matrix = matrix * decays[name[:4]]
             matrices[name] = matrix
         return matrices
+
+    def _is_zero(self, name: str) -> bool:
+        """Return whether a matrix is all zero; the answer is kept as long as it stays the same."""
+        stored = self.matrix(name)
+        state = (stored.data_ptr(), stored._version, str(stored.device))
+        known = self._zero.get(name)
+        if known is None or known[0] != state:
+            known = self._zero[name] = (state, not bool(stored.any()))
+        return known[1]
 
     @torch.no_grad()
     def project(self) -> None:

@@ -325,26 +325,26 @@ class Trainer:
         if reg is not None:
             loss = ce + reg
         loss.backward()
-        norms = torch.stack([
-            torch.zeros((), dtype=p.dtype) if p.grad is None else p.grad.norm().cpu()
-            for p in self._learning
-        ])  # fmt: skip
+        zero = run.logits.new_zeros(())
+        # One copy to the host for all that is looked at: each would wait for the device.
+        held = torch.stack([
+            loss.detach(), ce.detach(), zero if reg is None else reg.detach(),
+            *(zero if p.grad is None else p.grad.norm() for p in self._learning),
+            *(p.detach().norm() for p in self._learning),
+        ]).cpu()  # fmt: skip
+        losses, norms, sizes = held.split([3, len(self._learning), len(self._learning)])
         total = float(norms.double().norm())
-        line |= {
-            "loss": float(loss.detach()), "ce": float(ce.detach()),
-            "reg": 0.0 if reg is None else float(reg.detach()),
-            "grad_norm": total if math.isfinite(total) else None,
-        }  # fmt: skip
+        line |= dict(zip(("loss", "ce", "reg"), losses.tolist(), strict=True))
+        line["grad_norm"] = total if math.isfinite(total) else None
         if not (math.isfinite(total) and math.isfinite(line["loss"])):
             self._optimiser.zero_grad(set_to_none=True)
             sums.skipped += 1
             return line
         sums.add("loss", line["loss"])
         sums.add("grad_norm", total)
-        for name, parameter, norm in zip(self._names, self._learning, norms, strict=True):
-            size = float(parameter.detach().norm())
+        for name, norm, size in zip(self._names, norms.tolist(), sizes.tolist(), strict=True):
             if size > 0:
-                sums.add(f"ratio {name}", float(norm) / size)
+                sums.add(f"ratio {name}", norm / size)
         if total > settings.grad_clip:
             for parameter in self._learning:
                 if parameter.grad is not None:

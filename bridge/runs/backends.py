@@ -7,8 +7,8 @@ from bridge.runs.groups import ExecutionOptions
 from bridge.runs.resolve import Resolved
 
 _OWN_FLAGS = {
-    "brian": (("codegen", "fast_math"), "Brian2"),
-    "torch": (("dtype", "kernels"), "torch"),
+    "brian": (("codegen", "fast_math", "compute_capability"), "Brian2"),
+    "torch": (("kernels", "deterministic"), "torch"),
 }
 _DEFAULTS = ExecutionOptions()
 

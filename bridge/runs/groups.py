@@ -199,10 +199,16 @@ class ExecutionOptions(Options):
         None, "compute device; cuda means --codegen cuda", choices=("cpu", "mps", "cuda"),
         shown_default="cpu for Brian2, the best there is for torch",
     )  # fmt: skip
-    dtype: str | None = option(
-        None, "float type of torch", choices=("float32", "float64"),
-        shown_default="train and infer float32, else float64",
+    compute_capability: str | None = option(
+        None, "GPU that --codegen cuda compiles for, such as 9.0", metavar="X.Y",
+        shown_default="the first GPU of this machine",
     )  # fmt: skip
+    dtype: str | None = option(
+        None, "float type of torch, or of Brian2 where it runs alone",
+        choices=("float32", "float64"),
+        shown_default="torch in train and infer float32, else float64",
+    )  # fmt: skip
+    deterministic: bool = option(False, "the same bits from torch each time, on a GPU too")
     kernels: str = option(
         "auto",
         "loops of torch on the CPU: compiled C, or eager steps",
@@ -215,7 +221,19 @@ class ExecutionOptions(Options):
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProgramOptions(Options):
+    """Compiled program."""
+
+    program: Path | None = option(
+        None, "run the program in this folder, made by `pingbridge build`, instead of compiling"
+    )
+
+
 PING_GROUPS = (
     NetworkOptions, InputOptions, WeightOptions, TrainingOptions, RunOptions, ExecutionOptions,
 )  # fmt: skip
-"""Groups that `sim` and `image` share."""
+"""Groups that all commands with one network on one input share."""
+
+SIM_GROUPS = (*PING_GROUPS, ProgramOptions)
+"""Groups of `sim` and `image`."""

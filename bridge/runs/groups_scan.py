@@ -65,6 +65,10 @@ class ParallelOptions(Options):
     scheduler: str | None = option(
         None, "address of a Dask scheduler whose workers simulate instead (extra: cluster)"
     )
+    batch: int | None = option(
+        None, "points side by side in one simulation", at_least=1, at_most=100_000,
+        shown_default="1; on a GPU as many as it holds",
+    )  # fmt: skip
 
 
 VIDEO_GROUPS = (SweepOptions, FilmOptions, ParallelOptions)

@@ -98,6 +98,7 @@ _HARMLESS = frozenset({
     "out_dir", "wipe_dir", "config", "from_dir", "save_recording", "raster", "codegen", "device",
     "backend", "jobs", "scheduler", "frame_rate", "keep_frames", "modal", "modal_gpu",
     "load_weights", "weights_file",
+    "compute_capability", "batch", "deterministic",
 })  # fmt: skip
 """Options that change no result: weights and input enter the key by their content."""
 

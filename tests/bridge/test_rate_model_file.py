@@ -1,4 +1,4 @@
-"""Model files: those of the published package, ours, broken ones; and writing that can be killed."""
+"""Model files: those of the published package, ours, broken ones; writing that can be killed."""
 
 from __future__ import annotations
 

@@ -82,12 +82,26 @@ def test_float_type_loops_and_traces(call):
         np.testing.assert_allclose(runs["traces"].recording.traces[name], trace, atol=1e-10)
 
 
+def test_float32_in_brian2(call):
+    double, single = (
+        call("sim", *SMALL, "--dtype", dtype, "--record-traces", name=dtype)
+        for dtype in ("float64", "float32")
+    )
+    assert [o.config["execution"]["dtype"] for o in (double, single)] == ["float64", "float32"]
+    one, other = (o.recording.traces["v_e_1"][:, :40] for o in (double, single))
+    assert 0 < np.abs(one - other).max() < 1e-3
+    # Where torch runs too, it is torch's: Brian2 stays the reference.
+    both = call("sim", *SMALL, "--backend", "both", "--dtype", "float32", name="both")
+    assert both.config["execution"]["dtype"] == "float64"
+    assert both.config["execution"]["compared_with"]["dtype"] == "float32"
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (("--backend", "torch", "--codegen", "cpp"), "--codegen is for Brian2; it can't apply"),
         (("--backend", "torch", "--fast-math"), "--fast-math is for Brian2; it can't apply"),
-        (("--dtype", "float64"), "--dtype is for torch; it can't apply to --backend brian"),
+        (("--deterministic",), "--deterministic is for torch; it can't apply to --backend brian"),
         (("--backend", "brian", "--kernels", "eager"), "--kernels is for torch; it can't apply"),
         (("--backend", "torch", "--device", "mps"), "mps has no float64; use --dtype float32"),
         (("--backend", "both", "--device", "mps"), "mps has no float64; use --dtype float32"),

@@ -7,7 +7,7 @@ from command_line import SMALL, same
 
 from bridge.runs.groups import PING_GROUPS
 from bridge.runs.options import by_key
-from sim_brian import toolchain
+from sim_brian import cuda_toolkit, toolchain
 
 CUBA = ("--model", "cuba-ping", "--w-in", "0", "3", "--w-in-sparsity", "0.5")
 DIGIT = ("--digit", "0")
@@ -63,6 +63,8 @@ ELSEWHERE = {
     "burn_in",
     # where it runs: below, and test_backend.py
     "backend", "dtype", "kernels", "codegen", "device", "fast_math", "modal", "modal_gpu",
+    # test_build.py, tests/train_torch/test_on_a_gpu.py
+    "compute_capability", "deterministic",
 }  # fmt: skip
 
 
@@ -156,7 +158,7 @@ def test_what_this_version_cannot_do(call, flags, message):
 
 
 def test_cuda_without_a_gpu(call, monkeypatch):
-    monkeypatch.setattr(toolchain, "gpu_names", lambda: ())
+    monkeypatch.setattr(cuda_toolkit, "gpus", lambda: ())
     for flags in (("--codegen", "cuda"), ("--device", "cuda")):
         outcome = call("sim", "--n-hidden", "32", *flags)
         assert outcome.code == 2

@@ -164,7 +164,10 @@ def test_a_folder_of_models_has_files_for_each(rate, tmp_path):
         (("convert", "--model", "m.mat"), "holds no scaling factor"),
         (("convert",), "--model FILE is needed"),
         (("eval", "--model", "m.mat", "--scaling-factor", "0"), "must be > 0"),
-        (("plot", "--model", "m.mat", "--scaling-factor", "15", "--start", "500"), "leaves nothing"),
+        (
+            ("plot", "--model", "m.mat", "--scaling-factor", "15", "--start", "500"),
+            "leaves nothing",
+        ),
         (("fly",), "invalid choice"),
         ((), "required: COMMAND"),
     ],

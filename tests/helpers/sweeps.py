@@ -49,12 +49,10 @@ def hash_of_sim(job: Job) -> str:
 def run(sweep: Sweep, **more) -> list[dict]:
     """Return the rows of a sweep."""
     measure = functools.partial(measure_run, stim_window_ms=sweep.stim_window_ms)
-    settings = {"engine": NUMPY, "jobs": 1, "corners": sweep.corners} | more
+    settings = {"engine": NUMPY, "jobs": 1, "corners": sweep.corners, "measure": measure} | more
     return [
         dict(result)
-        for _, result in scan(
-            functools.partial(vary, sweep.job), sweep.points, measure=measure, **settings
-        )
+        for _, result in scan(functools.partial(vary, sweep.job), sweep.points, **settings)
     ]
 
 

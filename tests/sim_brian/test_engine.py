@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from networks import raster, small_cuba, small_ping
 
-from sim_brian import build_cache, cost, engine, toolchain
+from sim_brian import build_cache, cost, cuda_toolkit, engine, toolchain
 from sim_brian.engine import EngineOptions, open_program, run_model
 from sim_brian.run import make_model, simulate
 
@@ -258,35 +258,15 @@ def test_a_compiler_error_is_one_line(compiler, own_cache, tmp_path, monkeypatch
 
 
 def test_cuda_says_what_it_lacks(monkeypatch):
-    monkeypatch.setattr(toolchain, "nvcc", lambda: None)
+    pytest.importorskip("brian2cuda")
+    monkeypatch.setattr(cuda_toolkit, "nvcc", lambda: None)
     with pytest.raises(ValueError, match="nvcc and none was found"):
         ping_run(EngineOptions(target="cuda"))
-    monkeypatch.setattr(toolchain, "nvcc", lambda: "/usr/bin/nvcc")
-    monkeypatch.setattr(toolchain, "gpu_names", lambda: ())
+    monkeypatch.setattr(cuda_toolkit, "nvcc", lambda: "/usr/bin/nvcc")
+    monkeypatch.setattr(cuda_toolkit, "curand", lambda: "somewhere")
+    monkeypatch.setattr(cuda_toolkit, "gpus", lambda: ())
     with pytest.raises(ValueError, match="needs an NVIDIA GPU"):
         ping_run(EngineOptions(target="cuda"))
-
-
-# brian2cuda leaves files to the garbage collector and uses regular expressions carelessly.
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::SyntaxWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_cuda_code_can_be_generated(tmp_path, monkeypatch):
-    pytest.importorskip("brian2cuda")
-    from sim_brian.standalone import generate
-
-    monkeypatch.setattr(toolchain, "gpu_names", lambda: ())
-    spec, weights = small_ping()
-    stimulus = raster(n_trials=1, n_steps=300, n_in=40, p=0.02, seed=5, dt_ms=0.1)
-    model = make_model(spec, weights, stimulus, seed=0, record_traces=False)
-    with engine._device("cuda", fast_math=False):
-        generate(model, "cuda", tmp_path)
-    main = (tmp_path / "main.cu").read_text()
-    assert "network.run(_array_control_n_steps[0] * 1.0" in main
-    makefile = (tmp_path / "makefile").read_text()
-    assert "-std=c++17" in makefile
-    assert "use_fast_math" not in makefile
-    assert list((tmp_path / "code_objects").glob("e1_step_codeobject.cu"))
 
 
 def test_unknown_target():
@@ -311,7 +291,7 @@ def test_auto_compiles_for_a_scan_and_reuses_what_is_compiled(own_cache, monkeyp
     model = make_model(spec, weights, stimulus, seed=0, record_traces=False)
     assert engine.choose_target(model, EngineOptions()) == "numpy"
     assert engine.choose_target(model, EngineOptions(n_runs=300)) == "cpp"
-    cost.remember("cpp", model.structure(), fast_math=False, key="abc")
+    cost.remember("cpp", model.structure(), variant=EngineOptions().variant, key="abc")
     assert engine.choose_target(model, EngineOptions()) == "numpy"  # noted, but not there any more
     (build_cache.cache_root() / "programs" / "abc").mkdir()
     (build_cache.cache_root() / "programs" / "abc" / "main").touch()
