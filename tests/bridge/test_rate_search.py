@@ -296,24 +296,24 @@ def test_a_task_of_a_users_own_is_searched_and_evaluated(tmp_path, monkeypatch):
     assert evaluate_single_trial("flip", path, 15, rng=1, engine=NUMPY) in (0, 1)
 
 
-def test_a_single_trial_and_whole_evaluations_agree_with_the_rules(tmp_path):
+@pytest.mark.parametrize(("threshold", "right"), [(-1e9, 1), (1e9, 0)])
+def test_single_trials_and_whole_evaluations_obey_the_rules(tmp_path, threshold, right):
     path = model_file(tmp_path / "m.mat")
     update_rate_model(path, {"opt_scaling_factor": 15.0})
-    settings = {"eval_amp_thresh": 1e-9}  # everything above 0 is an answer
-    right = [evaluate_single_trial("go-nogo", path, 15, settings, rng=k, engine=NUMPY)
-             for k in range(2)]  # fmt: skip
-    labels = []
-    for k in range(2):
+    # Go: above the threshold; NoGo: below one minus it. With these, both are met by any output, or
+    # by none.
+    settings = {"eval_amp_thresh": threshold}
+    labels = set()
+    for k in (1, 2):  # one of each type
         evaluator = SpikingEvaluatorFactory.create_evaluator("go-nogo", {**SHORT, **settings})
-        labels.append(evaluator.generate_stimulus(seed=np.random.default_rng(k))[1])
-    assert evaluator.eval_end == 800
-    assert evaluator.eval_amp_thresh == 1e-9
-    # With this threshold a positive output makes both Go (> thr) and NoGo (< 1 - thr) right.
-    assert right == [1, 1]
+        labels.add(evaluator.generate_stimulus(seed=np.random.default_rng(k))[1])
+        one = evaluate_single_trial("go-nogo", path, 15, settings, rng=k, engine=NUMPY)
+        assert one == right
+    assert labels == {0, 1}
+    assert (evaluator.eval_end, evaluator.eval_amp_thresh) == (800, threshold)
     found = evaluate_task("go-nogo", path, n_trials=3, task_settings=settings, **FAST)
-    assert found["Total trials"] == 3
-    assert found["Correct trials"] + found["Incorrect trials"] == 3
-    assert found["overall_accuracy"] == found["Correct trials"] / 3
+    assert (found["Correct trials"], found["Incorrect trials"]) == (3 * right, 3 - 3 * right)
+    assert found["overall_accuracy"] == right
     assert found["scaling_factor"] == 15.0
     assert found["comparison"]["rate_accuracy"]["of"] == 3
 

@@ -49,12 +49,14 @@ def test_it_learns(tmp_path):
     model = RateModel.load(path)
     assert model.text("task") == "go_nogo"
     assert model.number("stim_on") == 5
-    # What was stored solves the task: 40 trials without noise, both types.
+    # What was stored solves the task as it did in the last evaluation (over 0.95 of 100 trials; of
+    # 200 others less than 0.85 would be five standard errors below).
+    right = []
     for kind, label in (("go", 1), ("nogo", 0)):
         u, _ = task().generate_stimulus(kind)
-        out = rate_outputs(model, np.repeat(u[None], 20, 0), np.random.default_rng(2))
-        right = [task().is_correct(o, label) for o in out]
-        assert np.mean(right) > 0.9
+        out = rate_outputs(model, np.repeat(u[None], 100, 0), np.random.default_rng(2))
+        right += [task().is_correct(o, label) for o in out]
+    assert np.mean(right) > 0.85
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
