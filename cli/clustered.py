@@ -47,7 +47,7 @@ def perturb(**given: Any) -> None:
 
 def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: int) -> None:
     from bridge.runs.resolve import resolve
-    from sim_brian.clustered import Repeater, read_config
+    from sim_brian.clustered import read_config
 
     resolved = resolve(CLUSTERED_RUN_GROUPS, given)
     where = resolved[ClusteredOptions]
@@ -60,11 +60,9 @@ def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: in
     from_file = repeats.seeds_file is not None or repeats.load_saved_seeds
     n_repeats = repeats.n_repeats if repeats.n_repeats or from_file else n
     logger = _logger(mode)
-    make = functools.partial(_repeater, n_repeats, folder, parsed, resolved, logger, files)
-    if from_file:
-        make()  # a file of seeds that is missing or wrong is refused before anything is written
+    # Made first: what is wrong with seeds or workers is refused before anything is written.
+    repeater = _repeater(n_repeats, folder, parsed, resolved, logger, files)
     with _folder(mode, folder, path, resolved) as out:
-        repeater: Repeater = make()
         if parsed.perturbation:
             _save_perturbations(parsed, resolved, folder, logger)
         found = repeater.run()
