@@ -85,7 +85,7 @@ def _repeater(
         n_repeats,
         folder,
         stager_factory=functools.partial(
-            make_stager, with_duration(parsed, simulation.duration_sec), backend=simulation.backend,
+            make_stager, tree, backend=simulation.backend,
             arousal_noise=simulation.arousal_noise,
         ),
         config=parsed if simulation.duration_sec is None else tree,

@@ -125,6 +125,7 @@ def _measure_all(
     from bridge.atomic import write_text
     from bridge.runs.store import ResultStore, job_key
     from sim_brian.clustered.execution import StepError, run_steps
+    from sim_brian.clustered.yaml_tree import dump_tree
 
     simulation = resolved[SimulationOptions]
     settings = {
