@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 from bridge.runs.groups_clustered import (
     CLUSTERED_ANALYZE_GROUPS,
     CLUSTERED_RUN_GROUPS,
-    CLUSTERED_SWEEP_GROUPS,
     AnalyzeOptions,
-    AttractorOptions,
     ClusteredOptions,
     OutputOptions,
-    ParameterOptions,
     RepeatOptions,
     SimulationOptions,
     SpikeFileOptions,
-    StepParallelOptions,
 )
-from cli.common import ARGV
+from cli.clustered_runs import (
+    analysis_settings,
+    make_stager,
+    measured_values,
+    open_folder,
+    parallel_settings,
+    with_duration,
+)
 
 if TYPE_CHECKING:
     from bridge.runs.folder import RunFolder
@@ -47,7 +50,7 @@ def perturb(**given: Any) -> None:
 
 def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: int) -> None:
     from bridge.runs.resolve import resolve
-    from sim_brian.clustered import Repeater, read_config
+    from sim_brian.clustered import read_config
 
     resolved = resolve(CLUSTERED_RUN_GROUPS, given)
     where = resolved[ClusteredOptions]
@@ -60,11 +63,9 @@ def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: in
     from_file = repeats.seeds_file is not None or repeats.load_saved_seeds
     n_repeats = repeats.n_repeats if repeats.n_repeats or from_file else n
     logger = _logger(mode)
-    make = functools.partial(_repeater, n_repeats, folder, parsed, resolved, logger, files)
-    if from_file:
-        make()  # a file of seeds that is missing or wrong is refused before anything is written
-    with _folder(mode, folder, path, resolved) as out:
-        repeater: Repeater = make()
+    # Made first: what is wrong with seeds or workers is refused before anything is written.
+    repeater = _repeater(n_repeats, folder, parsed, resolved, logger, files)
+    with open_folder(mode, folder, path, resolved) as out:
         if parsed.perturbation:
             _save_perturbations(parsed, resolved, folder, logger)
         found = repeater.run()
@@ -79,50 +80,23 @@ def _repeater(
     from sim_brian.clustered import Repeater
 
     repeats, simulation = resolved[RepeatOptions], resolved[SimulationOptions]
+    tree = with_duration(parsed, simulation.duration_sec)
     return Repeater(
         n_repeats,
         folder,
         stager_factory=functools.partial(
-            make_stager, _tree(parsed, simulation.duration_sec), backend=simulation.backend,
+            make_stager, tree, backend=simulation.backend,
             arousal_noise=simulation.arousal_noise,
         ),
-        config=_tree(parsed, simulation.duration_sec) if simulation.duration_sec else parsed,
+        config=parsed if simulation.duration_sec is None else tree,
         seed=repeats.seed,
         seeds_file=repeats.seeds_file,
         load_saved_seeds=repeats.load_saved_seeds,
         spike_format=files.spike_format,
         plot=files.plot,
         logger=logger,
-        **_parallel(resolved),
+        **parallel_settings(resolved),
     )  # fmt: skip
-
-
-def make_stager(tree: Any, seed: int, *, backend: str, arousal_noise: str) -> Any:
-    """Return the stager of a seed; a function of a module, so that processes can call it."""
-    from sim_brian.clustered import StageSNNSimulation
-
-    return StageSNNSimulation(tree, random_seed=seed, backend=backend, arousal_noise=arousal_noise)
-
-
-def _tree(parsed: ClusteredConfig, duration_s: float | None) -> dict[str, Any]:
-    tree = dict(parsed.tree)
-    if duration_s is not None:
-        tree["init_params"] = dict(tree["init_params"]) | {"duration_sec": duration_s}
-    return tree
-
-
-def _parallel(resolved: Resolved) -> dict[str, Any]:
-    options = resolved[StepParallelOptions]
-    if not options.parallel:
-        for key in ("max_workers", "executor", "scheduler"):
-            if key in resolved.explicit:
-                raise ValueError(f"--{key.replace('_', '-')} can't apply without --parallel")
-    if options.scheduler is not None and options.executor != "dask":
-        raise ValueError("--scheduler needs --executor dask")
-    return {
-        "parallel": options.parallel, "max_workers": options.max_workers,
-        "executor": options.executor, "scheduler": options.scheduler,
-    }  # fmt: skip
 
 
 def _logger(name: str) -> Any:
@@ -135,16 +109,6 @@ def _logger(name: str) -> Any:
             log.log(getattr(logging, level), "%s", text.splitlines()[0])
 
     return Told(name, stream=None)
-
-
-def _folder(mode: str, folder: Path, config: Path | None, resolved: Resolved) -> RunFolder:
-    from bridge.runs.folder import RunFolder
-
-    block = resolved.to_json() | ({"config": str(config)} if config is not None else {})
-    where = resolved.options.get(ClusteredOptions, resolved.options.get(OutputOptions))
-    return RunFolder(
-        folder, mode=mode, config=block, argv=ARGV, wipe=bool(getattr(where, "wipe_dir", False))
-    )
 
 
 def _save_perturbations(
@@ -162,21 +126,12 @@ def _save_perturbations(
     save_perturbations(folder / "metadata" / "perturbations.npz", arrays, logger)
 
 
-def _analysis_settings(resolved: Resolved, n_clusters: int | None) -> dict[str, Any]:
-    options = resolved[AttractorOptions]
-    return {
-        "n_excitatory_clusters": None if options.populations == "all" else n_clusters,
-        "threshold_rule": options.threshold_rule, "kernel": options.kernel,
-        "kernel_ms": options.kernel_ms, "minimal_life_span_ms": options.minimal_life_span_ms,
-    }  # fmt: skip
-
-
 def _analyse(out: RunFolder, parsed: ClusteredConfig, resolved: Resolved) -> None:
     from sim_brian.clustered import Analyzer
 
     analyzer = Analyzer(
         out.folder / "data", out.folder / "clusters.npy", dt=parsed.init.delta_t_s or 0.0005,
-        **_analysis_settings(resolved, parsed.clusters.n_clusters),
+        **analysis_settings(resolved, parsed.clusters.n_clusters),
     )  # fmt: skip
     _write_analysis(out, analyzer)
 
@@ -246,10 +201,10 @@ def analyze(**given: Any) -> None:
         assert options.spikes is not None
         analyzer = Analyzer(options.spikes, options.clusters, dt=options.dt_s)
         n = options.n_clusters or max((len(analyzer.sizes) - 2) // 2, 1)
-        settings = _analysis_settings(resolved, min(n, len(analyzer.sizes)))
+        settings = analysis_settings(resolved, min(n, len(analyzer.sizes)))
         analyzer = Analyzer(options.spikes, options.clusters, dt=options.dt_s, **settings)
         beside = options.spikes if options.spikes.is_dir() else options.spikes.parent
-        with _folder(
+        with open_folder(
             "clustered analyze", where.save_dir or beside / "analysis_run", None, resolved
         ) as out:
             _write_analysis(out, analyzer)
@@ -286,7 +241,7 @@ def _tell(analyzer: Analyzer, options: AnalyzeOptions) -> None:
 
 def sweep(**given: Any) -> None:
     """Run a network over the values of one entry of its configuration; save a table, a figure."""
-    values, rows, out_rows, name = _measure("clustered sweep", given, 1)
+    values, rows, out_rows, name = measured_values("clustered sweep", given, 1)
     with out_rows as out:
         measured = rows(out)
         from scope.clustered import sweep_figure
@@ -309,7 +264,7 @@ def sweep(**given: Any) -> None:
 
 def compare(**given: Any) -> None:
     """Compare simulated rates with the mean field over a parameter, in one table and figure."""
-    values, rows, out_rows, name = _measure("clustered compare", given, 2)
+    values, rows, out_rows, name = measured_values("clustered compare", given, 2)
     with out_rows as out:
         measured = rows(out)
         from scope.clustered_mean_field import compare_figure
@@ -335,110 +290,6 @@ def compare(**given: Any) -> None:
             stable = "" if row["uniform_stable"] else " (uniform state unstable)"
             log.info("%s = %g%s: %s", name, row["value"], stable, ", ".join(parts))
         log.info("wrote %s", path)
-
-
-def _measure(mode: str, given: dict[str, Any], n: int) -> Any:
-    """Return values, a function that measures them all, the run folder, and the entry's name."""
-    from bridge.runs.resolve import resolve
-    from sim_brian.clustered import read_config, repeat_seeds
-    from sim_brian.clustered.repeater import Repeater
-    from sim_brian.clustered.sweeps import with_value
-
-    resolved = resolve(CLUSTERED_SWEEP_GROUPS, given)
-    where, what = resolved[ClusteredOptions], resolved[ParameterOptions]
-    repeats = resolved[RepeatOptions]
-    path = where.config or Path("configs/snn_test_run.yaml")
-    parsed = read_config(path)
-    values = list(what.values)
-    if len(set(values)) != len(values):
-        raise ValueError("--values names a value twice")
-    tree = _tree(parsed, None)
-    if what.param.startswith("arousal."):
-        from bridge.runs.options import to_json
-
-        tree["arousal"] = to_json(parsed.arousal)
-    trees = [with_value(tree, what.param.split("."), value, what.param_idx) for value in values]
-    for one in trees:
-        read_config(one)
-    folder = where.save_dir or Path("simulations") / mode.split()[-1]
-    if repeats.seeds_file is not None or repeats.load_saved_seeds:
-        seeds = Repeater(
-            repeats.n_repeats, folder, stager_factory=make_stager, seeds_file=repeats.seeds_file,
-            load_saved_seeds=repeats.load_saved_seeds,
-        ).seeds  # fmt: skip
-    else:
-        seeds = repeat_seeds(repeats.seed, repeats.n_repeats or n)
-    rows = functools.partial(
-        _measure_all, trees=trees, values=values, seeds=seeds, resolved=resolved,
-        n_clusters=parsed.clusters.n_clusters, parallel=_parallel(resolved),
-    )  # fmt: skip
-    element = "" if what.param_idx is None else f"[{what.param_idx}]"
-    return values, rows, _folder(mode, folder, path, resolved), what.param + element
-
-
-def _measure_all(
-    out: RunFolder, *, trees: list[Any], values: list[float], seeds: list[int],
-    resolved: Resolved, n_clusters: int | None, parallel: dict[str, Any],
-) -> dict[float, list[dict[str, Any]]]:  # fmt: skip
-    """Return the measurements of every value, one for each seed; goes on after a kill."""
-    from bridge.atomic import write_text
-    from bridge.runs.store import ResultStore, job_key
-    from sim_brian.clustered.execution import StepError, run_steps
-    from sim_brian.clustered.yaml_tree import dump_tree
-
-    simulation = resolved[SimulationOptions]
-    settings = {
-        "duration_s": simulation.duration_sec, "backend": simulation.backend,
-        "arousal_noise": simulation.arousal_noise,
-        "analysis": _analysis_settings(resolved, n_clusters),
-    }  # fmt: skip
-    items = [(tree, seed) for tree in trees for seed in seeds]
-    for k, tree in enumerate(trees):
-        write_text(out.path(f"configs/{k}.yaml"), dump_tree(tree))
-    write_text(out.path("metadata/seeds.txt"), "".join(f"{seed}\n" for seed in seeds))
-    key = job_key({
-        "items": [[dump_tree(tree), seed] for tree, seed in items],
-        "settings": {k: v for k, v in settings.items() if k != "backend"},
-    })  # fmt: skip
-    try:
-        store = ResultStore(out.path("metadata/unfinished"), key=key, n_items=len(items))
-    except ValueError:
-        raise ValueError(
-            f"{out.folder} holds unfinished runs of another configuration; choose another "
-            "--save-dir, or clear this one with --wipe-dir"
-        ) from None
-    found = {k: one for k in store.done() if (one := store.get(k)) is not None}
-    if found:
-        log.info("resuming: %d of %d runs are there already", len(found), len(items))
-    left = [k for k in range(len(items)) if k not in found]
-    failures = []
-    for place, outcome in run_steps(
-        functools.partial(measure_item, settings), [items[k] for k in left], label="runs",
-        **parallel,
-    ):  # fmt: skip
-        k = left[place]
-        value, seed = values[k // len(seeds)], items[k][1]
-        if "error" in outcome:
-            failures.append(f"value {value:g} (seed {seed}): {outcome['error']}")
-            continue
-        found[k] = outcome["value"]
-        store.put(k, found[k])
-    if failures:
-        raise StepError(
-            f"{len(failures)} of {len(items)} runs failed (the others are kept): "
-            + "; ".join(failures)
-        )
-    store.remove()
-    n = len(seeds)
-    return {value: [dict(found[k * n + s]) for s in range(n)] for k, value in enumerate(values)}
-
-
-def measure_item(settings: dict[str, Any], item: Any) -> dict[str, Any]:
-    """Return the measurements of one run; a function of a module, for processes."""
-    from sim_brian.clustered.compare import measure_network
-
-    tree, seed = item
-    return measure_network(tree, seed, **settings)
 
 
 def _write_table(out: RunFolder, name: str, rows: list[dict[str, Any]]) -> None:

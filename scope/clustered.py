@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from scope.style import EXC, GREY, INH, dress, house_style, new_figure, say
@@ -115,6 +116,8 @@ def rates_figure(
             ylabel="Cluster",
         )  # fmt: skip
         lower.set_ylim(-0.7, n - 0.3)
+        for ax in (upper, lower):
+            ax.yaxis.set_major_locator(MaxNLocator(nbins=9, integer=True))
         lower.set_xlim(extent[0], extent[1])
     return figure
 
@@ -147,7 +150,7 @@ def transitions_figure(
         figure = new_figure(10.0, 9.0, DPI)
         ax = figure.add_axes((0.20, 0.17, 0.64, 0.72))
         n_all = len(occurrences)
-        title = f"Transitions between the {len(chosen)} most frequent of {n_all} states"
+        title = f"Transitions: the {len(chosen)} most frequent of {n_all} states"
         if not len(chosen):
             dress(ax, title="Transitions")
             say(ax, "no state lasted long enough", bare=True)

@@ -197,5 +197,8 @@ def compare_figure(*, rows: Sequence[Mapping[str, Any]], name: str) -> Figure:
         dress(lower, title="Clusters switched on and off: simulated (dots), stable states (lines)",
               xlabel=name, ylabel="Rate (Hz)")  # fmt: skip
         lower.set_ylim(bottom=0.0)
-        lower.legend(loc="best")
+        if np.isfinite(column("active_sim_hz")).any():
+            lower.legend(loc="best")
+        else:
+            say(lower, "clusters do not switch anywhere in this range")
     return figure

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from bridge.mean_field.fixed_points import describe, find_fixed_points, merge_solutions
+from bridge.mean_field.fixed_points import describe, merge_solutions
 from bridge.mean_field.model import LIFMeanField
 from bridge.mean_field.siegert import Array
 from bridge.mean_field.stability import FixedPoint
@@ -220,19 +220,3 @@ def critical_value(
             f"real parts {ends[0]:.4g} and {ends[1]:.4g})"
         )
     return float(brentq(leading, *bracket, xtol=tolerance, rtol=1e-12))
-
-
-def stable_counts(points: Sequence[DiagramPoint]) -> list[int]:
-    """Return the number of stable fixed points at every value."""
-    return [sum(one.stable for one in point.fixed_points) for point in points]
-
-
-__all__ = [
-    "Branch",
-    "DiagramPoint",
-    "bifurcation_diagram",
-    "critical_value",
-    "find_fixed_points",
-    "stable_counts",
-    "trace_branch",
-]

@@ -122,8 +122,8 @@ def _relax(slopes: Slopes, nu: Array, active: NDArray[np.int64]) -> int:
         active, residual, size, slope = active[going], residual[going], size[going], slope[going]
         if not len(active):
             return step
-        h[active] *= np.clip(before[active] / size, 0.5, 2.0)
-        h[active] = np.clip(h[active], 1e-3, 1e9)
+        grown = h[active] * np.clip(before[active] / size, 0.5, 2.0)
+        h[active] = np.clip(grown, 1e-3, 1e9)
         before[active] = size
         system = np.eye(nu.shape[1]) * (1.0 + 1.0 / h[active])[:, np.newaxis, np.newaxis] - slope
         nu[active] = np.maximum(nu[active] + _solve(system, residual), 0.0)
@@ -132,8 +132,7 @@ def _relax(slopes: Slopes, nu: Array, active: NDArray[np.int64]) -> int:
 
 def _solve(systems: Array, right: Array) -> Array:
     try:
-        found: Array = np.linalg.solve(systems, right[..., np.newaxis])[..., 0]
-        return found
+        return np.asarray(np.linalg.solve(systems, right[..., np.newaxis])[..., 0], dtype=float)
     except np.linalg.LinAlgError:  # one of them is singular: at a bifurcation
         pairs = zip(systems, right, strict=True)
         return np.asarray([np.linalg.lstsq(a, b, rcond=None)[0] for a, b in pairs], dtype=float)

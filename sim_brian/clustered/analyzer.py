@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.formats.files import reading
 from sim_brian.clustered.activity import (
     KERNELS,
     RULES,
@@ -23,7 +22,7 @@ from sim_brian.clustered.activity import (
     state_intervals,
 )
 from sim_brian.clustered.attractors import Attractor, Identity, Occurrences
-from sim_brian.clustered.recordings import SpikeEvents, events_of, read_spikes, spike_files
+from sim_brian.clustered.recordings import collect, read_labels
 from sim_brian.clustered.saved_analysis import load_saved, save_analysis
 
 Array = NDArray[np.float64]
@@ -120,13 +119,13 @@ class Analyzer:
                 )
 
     def _from_spikes(self, spikes: Any, clusters: Any) -> None:
-        events, labels = _recordings(spikes)
+        events, labels = collect(spikes)
         if clusters is not None:
-            labels = [_labels(clusters)]
+            labels = [read_labels(clusters)]
         elif not labels and self.spikes_path is not None:
             beside = Path(self.spikes_path).parent / "clusters.npy"
             if beside.is_file():
-                labels = [_labels(beside)]
+                labels = [read_labels(beside)]
         if not labels:
             raise ValueError("no cluster labels: give clusters, or files that hold them")
         shared = check_labels(labels)
@@ -389,25 +388,3 @@ class Analyzer:
         loaded._counts = []
         loaded._used = slice(None)
         return loaded
-
-
-def _labels(given: Any) -> NDArray[np.integer]:
-    if not isinstance(given, str | Path):
-        return np.asarray(given)
-    with reading(Path(given), "file of cluster labels"):
-        return np.asarray(np.load(Path(given), allow_pickle=False))
-
-
-def _recordings(given: Any) -> tuple[list[SpikeEvents], list[NDArray[np.integer]]]:
-    if isinstance(given, str | Path):
-        path = Path(given)
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder of spikes")
-        files = spike_files(path) if path.is_dir() else [path]
-        pairs = [read_spikes(one) for one in files]
-        return [e for e, _ in pairs], [label for _, label in pairs if label is not None]
-    if isinstance(given, SpikeEvents):
-        return [given], []
-    if isinstance(given, Sequence) and not isinstance(given, Mapping):
-        return [one if isinstance(one, SpikeEvents) else events_of(one) for one in given], []
-    return [events_of(given)], []

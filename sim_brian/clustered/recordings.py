@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,27 @@ def spike_files(folder: Path) -> list[Path]:
 def _number(path: Path) -> tuple[int, str]:
     numbers = re.findall(r"\d+", path.stem)
     return (int(numbers[-1]) if numbers else -1, path.name)
+
+
+def read_labels(given: Any) -> NDArray[np.integer]:
+    """Return cluster labels from a ``.npy`` file, or as they are."""
+    if not isinstance(given, str | Path):
+        return np.asarray(given)
+    with reading(Path(given), "file of cluster labels"):
+        return np.asarray(np.load(Path(given), allow_pickle=False))
+
+
+def collect(given: Any) -> tuple[list[SpikeEvents], list[NDArray[np.integer]]]:
+    """Return the recordings in a file, a folder or memory, and the labels that come with them."""
+    if isinstance(given, str | Path):
+        path = Path(given)
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder of spikes")
+        files = spike_files(path) if path.is_dir() else [path]
+        pairs = [read_spikes(one) for one in files]
+        return [e for e, _ in pairs], [label for _, label in pairs if label is not None]
+    if isinstance(given, SpikeEvents):
+        return [given], []
+    if isinstance(given, Sequence) and not isinstance(given, Mapping):
+        return [one if isinstance(one, SpikeEvents) else events_of(one) for one in given], []
+    return [events_of(given)], []

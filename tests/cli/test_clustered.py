@@ -122,7 +122,7 @@ def test_mean_field_commands(typed, tmp_path):
     assert code == 0, err
     assert "900 of 900 grid points converged" in out
     # of the path of the reference landscape
-    assert "potential along the path: -0.79" in out
+    assert "potential along the path: -0.7885 to 43.45" in out
     assert (tmp_path / "l" / "plots" / "landscape.png").stat().st_size > 10_000
     code, out, err = typed("meanfield", "bifurcation", "--from", 17.5, "--to", 19, "--n-values", 4,
                            "--n-runs", 10, "--save-dir", "b")  # fmt: skip

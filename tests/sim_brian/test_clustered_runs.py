@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -509,3 +510,15 @@ def test_log_lines(tmp_path, capsys):
         logger.warning("once", once="key")
     assert capsys.readouterr().out == "[INFO] name: hello\n[WARNING] name: once\n"
     assert (tmp_path / "run.log").read_text().count("\n") == 2
+
+
+def test_the_example_script_runs(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location(
+        "example", ROOT / "examples" / "spiking_net_test_simulation.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.chdir(tmp_path)
+    found = module.main(duration_sec=0.05)
+    assert found["active_hz"] > found["inactive_hz"]
+    assert (tmp_path / "simulations" / "test_sim" / "plots" / "spike_raster.png").is_file()
