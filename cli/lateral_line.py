@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bridge.lateral_line.record import SeedResult
     from bridge.runs.folder import RunFolder
     from sim_brian.engine import EngineOptions
-    from sim_brian.lateral_line.train import Progress, TrainingState
+    from sim_brian.lateral_line.state import Progress, TrainingState
 
 CONTROL_TRIALS = 10
 """Trials that a companion control runs before its test: its weights stand still, and what cells
@@ -215,7 +215,7 @@ def _start_of(plan: Plan, seed: int) -> Path | None:
 
 def _read_start(plan: Plan, seed: int, path: Path | None) -> TrainingState:
     from bridge.lateral_line.files import check_same_network, read_checkpoint
-    from sim_brian.lateral_line.train import TrainingState
+    from sim_brian.lateral_line.state import TrainingState
 
     assert path is not None
     saved = read_checkpoint(path)

@@ -214,6 +214,7 @@ class SeedResult:
         return {
             "seed": p.seed,
             "plastic": self.plastic,
+            "trained": bool(self.record.trial_rates_hz),
             "distance_cm": p.distance_cm,
             "test_ll_noise_hz": p.test_ll_noise_hz,
             **self.test.to_json(),

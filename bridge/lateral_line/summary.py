@@ -45,17 +45,19 @@ def _seed(row: Row) -> dict[str, Any]:
 def console_lines(row: Row) -> list[str]:
     """Return what the console says of a seed."""
     seed = row["seed"]
+    lines = [f"seed {seed}: {quality_words(row)}"]
+    if not row["trained"]:
+        return lines
     settled = row["stabilisation_s"]
-    lines = [
-        f"seed {seed}: {quality_words(row)}",
+    lines.append(
         f"seed {seed}: training {row['mean_rate_ll_train_hz']:.2f} / "
         f"{row['mean_rate_mon_train_hz']:.2f} / {row['mean_rate_ts_train_hz']:.2f} Hz (LL / MON / "
         f"TS); weights {row['w_mean_before']:.5f} -> {row['w_mean']:.5f}, SD "
         f"{row['w_std_before']:.5f} -> {row['w_std']:.5f}, mean |dw| "
         f"{row['w_mean_abs_delta']:.5f}, {row['w_frac_moved']:.0%} moved, "
         f"{row['w_frac_at_wmax']:.1%} at the ceiling, {row['w_frac_at_zero']:.1%} at 0; settled "
-        + ("not reached" if settled is None else f"after {settled:g} s"),
-    ]
+        + ("not reached" if settled is None else f"after {settled:g} s")
+    )
     if "control" in row:
         lines.append(f"seed {seed}, control without plasticity: {quality_words(row['control'])}")
     lines.append(

@@ -53,6 +53,8 @@ class LateralLineModel:
         Whether this run learns at all.
     testing : bool
         Whether this is the test, in which projections are frozen unless told otherwise.
+    homeostasis_inside : bool
+        Whether homeostasis happens in the running network, or between runs.
     first_trial : int
         Number of trials that are over when the run starts.
     """
@@ -65,6 +67,7 @@ class LateralLineModel:
     n_steps: int
     plastic: bool
     testing: bool = False
+    homeostasis_inside: bool = True
     first_trial: int = 0
 
     @property
@@ -107,8 +110,10 @@ class LateralLineModel:
 
     @property
     def homeostasis(self) -> tuple[str, ...]:
-        """Projections under homeostasis."""
+        """Projections under homeostasis in the running network."""
         p = self.params
+        if not self.homeostasis_inside:
+            return ()
         found = ["ll_mon"] if p.ll_mon_use_stdp and p.ll_mon_homeo_eta > 0 else []
         return (*found, "mon_ts") if p.mon_ts_homeo_eta > 0 else tuple(found)
 

@@ -12,7 +12,6 @@ import dataclasses
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,52 +37,9 @@ from bridge.lateral_line.streams import (
 from bridge.lateral_line.wiring import Wiring, draw_wiring
 from sim_brian.circuit import RawRun
 from sim_brian.engine import EngineOptions, Program, choose_target
+from sim_brian.lateral_line.checkpoints import after_run
 from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
-
-TAIL_S = 10.0
-"""How much of the end of training is kept for the figures."""
-SHOWN_CELLS = 400
-"""Cells of each layer that rasters of training show."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far training is."""
-
-    seed: int
-    n_done: int
-    n_trials: int
-    trials_per_s: float
-    sigma_theta_rad: float
-    valid_fraction: float
-    running: bool
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainingState:
-    """Everything that training goes on from.
-
-    Attributes
-    ----------
-    n_done : int
-        Trials that are over.
-    state : dict of str to array
-        State of the network; homeostasis after trial `n_done` is still to come.
-    record : TrainingRecord
-    spikes_ts : (cell, step)
-        Spikes of TS since the last map quality, steps of training.
-    tail : Tail
-    mon_ts_w_before, ll_mon_w_before_mv : float64
-    """
-
-    n_done: int
-    state: dict[str, NDArray[Any]]
-    record: TrainingRecord
-    spikes_ts: Spikes
-    tail: Tail
-    mon_ts_w_before: NDArray[np.float64]
-    ll_mon_w_before_mv: NDArray[np.float64]
-
+from sim_brian.lateral_line.state import Progress, TrainingState
 
 Report = Callable[[Progress], None]
 Save = Callable[[TrainingState], None]
@@ -135,6 +91,7 @@ def run_network(
             if last_trials is not None:
                 n_done = max(0, params.n_training_trials - last_trials)
                 now = dataclasses.replace(now, n_done=n_done)
+                now.record.t_s[0] = n_done * params.trial_duration_s
             now = session.train(now, report=report, save=save)
         return session.finish(now)
 
@@ -150,7 +107,10 @@ class Session:
         distances_cm: tuple[float, ...] = (),
         train: bool = True,
         plastic: bool = True,
+        homeostasis_inside: bool | None = None,
     ) -> None:
+        # On a GPU the sums of incoming weights would race: there runs are cut where it is due.
+        self._inside = engine.target != "cuda" if homeostasis_inside is None else homeostasis_inside
         self.params = params
         self.plastic = plastic
         self.wiring: Wiring = draw_wiring(params)
@@ -207,119 +167,40 @@ class Session:
         self._report = report
         begin_s, begin_done = time.perf_counter(), now.n_done
         while now.n_done < p.n_training_trials:
-            end = min((now.n_done // p.save_trials + 1) * p.save_trials, p.n_training_trials)
+            if not self._inside:
+                now = self._settled(now)
+            end = self._end_of_run(now.n_done)
             drives, x_cm = source.read(now.n_done, end)
             spikes = poisson.draw_spikes(p, drives, list(range(now.n_done, end)))
             self._running = (now.n_done, end, now.record, begin_s, begin_done)
             raw = self._run(now.state, spikes, (end - now.n_done) * p.trial_steps, now.n_done)
-            now = self._after(now, end, raw, spikes, x_cm)
+            now = after_run(p, now, end, raw, spikes, x_cm)
             if save is not None:
                 save(now)
             self._tell(end, now.record, begin_s, begin_done, running=False)
         self._running = None
+        return self._settled(now)
+
+    def _settled(self, now: TrainingState) -> TrainingState:
+        """Return the state after the homeostasis that is due now."""
         state = dict(now.state)
         if self.plastic:
             for name in ("ll_mon", "mon_ts"):
                 state[f"{name}.w"] = homeostasis.after_trial(
-                    p, self.wiring, name, state[f"{name}.w"], now.n_done
+                    self.params, self.wiring, name, state[f"{name}.w"], now.n_done
                 )
         return dataclasses.replace(now, state=state)
 
-    def _after(
-        self, now: TrainingState, end: int, raw: RawRun, spikes: poisson.InputSpikes,
-        x_cm: NDArray[np.float64],
-    ) -> TrainingState:  # fmt: skip
-        """Return the state after a compiled run, its checkpoints recorded."""
+    def _end_of_run(self, begin: int) -> int:
+        """Return the trial up to which the run that begins now goes."""
         p = self.params
-        n_steps = (end - now.n_done) * p.trial_steps
-        first_step = now.n_done * p.trial_steps
-        record = dataclasses.replace(
-            now.record, **{f.name: list(getattr(now.record, f.name))
-                           for f in dataclasses.fields(now.record)},
-        )  # fmt: skip
-        found: dict[str, Spikes] = {name: raw.spikes[name] for name in ("mon", "ts")}
-        found["ll"] = (spikes.ll.cell.astype(np.int64), spikes.ll.step.astype(np.int64))
-        sizes = {"ll": p.n_ll, "mon": p.n_mon, "ts": p.n_ts}
-        counts = [
-            np.bincount(found[name][1] // p.trial_steps, minlength=end - now.n_done)
-            / (sizes[name] * p.trial_duration_s)
-            for name in ("ll", "mon", "ts")
-        ]
-        record.trial_rates_hz += np.stack(counts, axis=1).tolist()
-        cell, step = found["ts"]
-        pending = (
-            np.concatenate([now.spikes_ts[0], cell]),
-            np.concatenate([now.spikes_ts[1], step + first_step]),
-        )
-        due = [k for k in range(now.n_done + 1, end + 1)
-               if k % p.checkpoint_trials == 0 or k == p.n_training_trials]  # fmt: skip
-        w_at = raw.traces["mon_ts.w"]
-        for k in due:
-            # Row r of the monitor is the start of the run's r-th checkpoint interval.
-            inside = k < end and k % p.checkpoint_trials == 0
-            row = (k - now.n_done) // p.checkpoint_trials
-            w = w_at[row] if inside else raw.finals["mon_ts.w"]
-            self._checkpoint(record, now, k, w, pending, (first_step, x_cm))
-        keep = pending[1] >= (end // p.checkpoint_trials - 1) * p.checkpoint_trials * p.trial_steps
-        if p.pv_window == "cycle":
-            keep = pending[1] >= end * p.trial_steps - self._cycle_steps
-        return dataclasses.replace(
-            now, n_done=end, state=dict(raw.finals), record=record,
-            spikes_ts=(pending[0][keep], pending[1][keep]),
-            tail=self._tail(now.tail, found, first_step, n_steps),
-        )  # fmt: skip
-
-    @property
-    def _cycle_steps(self) -> int:
-        return 2 * self.params.n_ll * self.params.hold_steps
-
-    def _checkpoint(
-        self, record: TrainingRecord, now: TrainingState, k: int, w: NDArray[np.float64],
-        spikes: Spikes, x: tuple[int, NDArray[np.float64]],
-    ) -> None:  # fmt: skip
-        p = self.params
-        before = round(record.t_s[-1] / p.trial_duration_s)
-        t_s = k * p.trial_duration_s
-        record.add_weights(t_s, w, now.mon_ts_w_before, self._tracked)
-        begin, end = before * p.trial_steps, k * p.trial_steps
-        in_interval = (spikes[1] >= begin) & (spikes[1] < end)
-        seconds = (end - begin) * p.dt_s
-        record.rate_t_s.append(t_s)
-        record.ts_rate_hz.append(float(in_interval.sum() / (p.n_ts * seconds)))
-        if (len(record.t_s) - 1) % p.pv_eval_every_checkpoints:
-            return
-        if p.pv_window == "cycle":
-            begin = max(0, end - self._cycle_steps)
-            in_interval = (spikes[1] >= begin) & (spikes[1] < end)
-        quality = map_quality(
-            spikes[1][in_interval] - begin, spikes[0][in_interval], n_cells=p.n_ts,
-            x_cm=self._x_trace(begin, end, x), dt_s=p.dt_s,
-        )  # fmt: skip
-        record.pv_t_s.append(t_s)
-        record.pv_sigma_theta.append(quality.sigma_theta_rad)
-        record.pv_delta_trial.append(quality.delta_trial_rad)
-        record.pv_valid.append(quality.valid_fraction)
-
-    def _x_trace(
-        self, begin: int, end: int, x: tuple[int, NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
-        first, x_cm = x
-        if begin >= first:
-            return x_cm[begin - first : end - first]
-        at = np.arange(begin, end) // self.params.hold_steps  # reaches back before this run
-        positions: NDArray[np.float64] = TrainingDrive(self.params).positions_cm[at]
-        return positions
-
-    def _tail(self, before: Tail, found: dict[str, Spikes], first_step: int, n_steps: int) -> Tail:
-        begin = max(0, first_step + n_steps - round(TAIL_S / self.params.dt_s))
-        spikes = {}
-        for name, (cell, step) in found.items():
-            old_cell, old_step = before.spikes[name]
-            cell = np.concatenate([old_cell, cell])
-            step = np.concatenate([old_step + before.begin_step, step + first_step])
-            keep = (step >= begin) & (cell < SHOWN_CELLS)
-            spikes[name] = (cell[keep], step[keep] - begin)
-        return Tail(begin_step=begin, n_steps=first_step + n_steps - begin, spikes=spikes)
+        periods = [p.save_trials]
+        if not self._inside or begin % p.checkpoint_trials:
+            periods.append(p.checkpoint_trials)  # weights are then read where the run ends
+        if not self._inside:
+            found = [homeostasis.rate_and_period(p, name) for name in ("ll_mon", "mon_ts")]
+            periods += [every for eta, every in found if eta > 0]
+        return min(p.n_training_trials, *((begin // n + 1) * n for n in periods))
 
     # ---- test ----
 
@@ -375,7 +256,7 @@ class Session:
         model = LateralLineModel(
             params=self.params, wiring=self.wiring, tables=self._tables, state=state,
             spikes=spikes, n_steps=n_steps, plastic=self.plastic, testing=testing,
-            first_trial=first_trial,
+            homeostasis_inside=self._inside, first_trial=first_trial,
         )  # fmt: skip
         if self._program is None:
             begin = time.perf_counter(), _cpu_s()

@@ -13,9 +13,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from bridge.lateral_line import homeostasis
 from bridge.lateral_line.files import Checkpoint, read_checkpoint, write_checkpoint
 from bridge.lateral_line.params import preset
-from sim_brian import toolchain
+from bridge.lateral_line.poisson import draw_spikes
+from bridge.lateral_line.streams import TrainingDrive
+from bridge.lateral_line.wiring import draw_wiring
+from sim_brian import engine, toolchain
 from sim_brian.engine import EngineOptions
-from sim_brian.lateral_line.train import Session, TrainingState, run_network
+from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
+from sim_brian.lateral_line.state import TrainingState
+from sim_brian.lateral_line.train import Session, run_network
 
 NUMPY = EngineOptions(target="numpy")
 
@@ -49,13 +54,54 @@ def test_the_small_network_does_something(whole):
 
 
 @pytest.mark.compiler
-@pytest.mark.parametrize("target", ["cpp", "cython"])
-def test_the_same_bits_on_every_target(whole, target):
-    if toolchain.missing_for(target):
-        pytest.skip(toolchain.missing_for(target))
-    result, _ = run_network(small(), engine=EngineOptions(target=target))
-    assert result.target == target
+def test_the_compiled_program_computes_the_same_bits(whole):
+    if toolchain.missing_for("cpp"):
+        pytest.skip(toolchain.missing_for("cpp"))
+    result, _ = run_network(small(), engine=EngineOptions(target="cpp"))
+    assert result.target == "cpp"
     same_result(result, whole[0])
+
+
+@pytest.mark.slow
+@pytest.mark.compiler
+def test_cython_computes_the_same_bits():
+    if toolchain.missing_for("cython"):
+        pytest.skip(toolchain.missing_for("cython"))
+    # Without homeostasis and feedback: each kind of loop is compiled by itself.
+    plain = small(
+        ll_mon_homeo_eta=0.0, mon_ts_homeo_eta=0.0, use_ts_feedback_inh=False, n_training_trials=2
+    )
+    results = [
+        run_network(plain, engine=EngineOptions(target=target))[0] for target in ("numpy", "cython")
+    ]
+    assert results[1].target == "cython"
+    same_result(results[1], results[0])
+
+
+# brian2cuda leaves files to the garbage collector and uses regular expressions carelessly.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::SyntaxWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_cuda_code_can_be_generated(tmp_path, monkeypatch):
+    pytest.importorskip("brian2cuda")
+    from sim_brian.standalone import generate
+
+    monkeypatch.setattr(toolchain, "gpu_names", lambda: ())
+    p = small()
+    w = draw_wiring(p)
+    spikes = draw_spikes(p, TrainingDrive(p).read(0, 1)[0], [0])
+    model = LateralLineModel(
+        params=p, wiring=w, tables=Tables(ll=1024, mon=1024, ts=1024), state=initial_state(p, w),
+        spikes=spikes, n_steps=p.trial_steps, plastic=True, homeostasis_inside=False,
+    )  # fmt: skip
+    with engine._device("cuda", fast_math=False):
+        generate(model, "cuda", tmp_path)
+    made = {path.stem for path in (tmp_path / "code_objects").glob("*.cu")}
+    assert {"mon_step_codeobject", "mon_ts_pre_codeobject", "ll_mon_post_codeobject",
+            "checkpoints_mon_ts_codeobject", "mon_background_resetter_codeobject",
+            }  <= made  # fmt: skip
+    # Sums over synapses in a kernel without atomic additions would be wrong.
+    assert not any("_sum" in name for name in made)
 
 
 def test_a_resumed_training_goes_on_with_the_same_bits(whole, tmp_path):
@@ -73,6 +119,23 @@ def test_a_resumed_training_goes_on_with_the_same_bits(whole, tmp_path):
     )
     resumed, _ = run_network(small(), engine=NUMPY, start=start)
     same_result(resumed, result)
+
+
+def test_training_can_be_prolonged():
+    ended = {}
+    for n_trials, start in ((1, None), (3, 1), (3, None)):
+        p = small(n_training_trials=n_trials, checkpoint_trials=2)
+        with Session(p, NUMPY) as session:
+            # A training that ended off a checkpoint: its successor gets back into step.
+            begin = session.begin() if start is None else ended[start, None]
+            states = [begin]
+            session.train(begin, save=states.append)
+        ended[n_trials, start] = states[-1]
+    one, other = ended[3, 1], ended[3, None]
+    for name, array in one.state.items():
+        assert_array_equal(array, other.state[name])
+    assert one.record.t_s[-2:] == other.record.t_s[-2:]
+    assert one.record.w_mean[-2:] == other.record.w_mean[-2:]
 
 
 def test_training_does_not_depend_on_how_often_it_is_saved(whole):
@@ -144,6 +207,16 @@ def test_homeostasis_inside_the_run_is_that_of_the_formula(target_sum):
     assert np.abs(ll - now.state["ll_mon.w"]).max() > 0.01
     assert_allclose(found["ll_mon.w"], ll, rtol=1e-13)  # sums in another order: rounding
     assert_allclose(found["mon_ts.w"], ts, rtol=1e-13)
+
+
+def test_homeostasis_between_runs_gives_the_same_training(whole):
+    _, states = whole
+    with Session(small(), NUMPY, homeostasis_inside=False) as session:
+        ended = session.train(session.begin())
+    for name, w in session._settled(states[-1]).state.items():
+        if name.endswith(".w"):
+            assert_allclose(ended.state[name], w, rtol=1e-9)  # sums in another order: rounding
+    assert len(ended.record.t_s) == len(states[-1].record.t_s)
 
 
 def test_a_seed_gives_the_same_in_any_company(whole):
