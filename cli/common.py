@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.runs.groups import ExecutionOptions, InputOptions, ProgramOptions, RunOptions
+from bridge.runs.groups import ExecutionOptions, InputOptions, RunOptions
 from bridge.runs.options import Options
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def engine_options(
     building : bool
         Something is to be compiled and not run: a GPU may be missing.
     """
-    from bridge.runs.backends import brian_target, chosen_backend
+    from bridge.runs.backends import brian_target, chosen_backend, program_of
     from sim_brian.engine import EngineOptions
     from sim_brian.toolchain import missing_for
 
@@ -88,10 +88,7 @@ def engine_options(
         if backend != "brian":
             raise ValueError(f"--backend {backend} can't apply to this command: it runs in Brian2")
     target = brian_target(options, codegen=codegen or options.codegen, backend=backend)
-    own = resolved.options.get(ProgramOptions)
-    program = own.program if isinstance(own, ProgramOptions) else None
-    if program is not None and backend != "brian":
-        raise ValueError(f"--program can't apply to --backend {backend}: it runs in Brian2 alone")
+    program = program_of(resolved)
     if program is not None and options.compute_capability is not None:
         raise ValueError("--compute-capability can't apply to --program, which is compiled already")
     missing = missing_for(target) if program is None and not building else None

@@ -36,6 +36,7 @@ log = logging.getLogger("pingbridge")
 _FREE = frozenset({
     "epochs", "resume", "observe", "frame_rate", "out_dir", "wipe_dir", "from_dir", "config",
     "backend", "device", "modal", "modal_gpu", "raster", "burn_in", "digit", "sample", "derived",
+    "compute_capability", "deterministic",
 })  # fmt: skip
 _STALE = (
     "weights.pth", "weights.h5", "checkpoint.pth", "metrics.json", "metrics.jsonl",
@@ -96,6 +97,7 @@ def _resolve(given: dict[str, Any]) -> tuple[Resolved, InheritedRun | None]:
 
     own = read_run(folder, TRAIN_GROUPS, never_inherit=NEVER_INHERIT - {
         "weights_file", "load_weights", "observe", "frame_rate", "dtype", "kernels", "device",
+        "deterministic",
     })  # fmt: skip
     # The start, not the outcome: its own weights.pth is not what it began with.
     own = dataclasses.replace(own, mode="resume", weights_path=None)

@@ -75,6 +75,7 @@ def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder) -> None:
         order=film_order(n_frames, unswept=unswept),
         store=store,
         label=f"video {sweep.variables[0]}",
+        batch=parallel.batch,
     )
     early = {}
     if unswept:

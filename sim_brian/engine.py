@@ -244,6 +244,13 @@ def choose_target(model: Model, options: EngineOptions) -> str:
         return choice.target
     missing = toolchain.missing_for(options.target)
     if missing is None:
+        if options.target == "cuda" and not cuda_toolkit.choose_capability(
+            options.compute_capability
+        ):
+            raise ValueError(
+                "the GPU's driver does not tell its compute capability; name it: "
+                f"--compute-capability {', '.join(cuda_toolkit.capabilities()) or '9.0'}"
+            )
         return options.target
     if options.target == "cuda" or options.fast_math:
         raise ValueError(missing)

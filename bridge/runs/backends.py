@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bridge.runs.applies import asked_for
-from bridge.runs.groups import ExecutionOptions
+from bridge.runs.groups import ExecutionOptions, ProgramOptions
 from bridge.runs.resolve import Resolved
 
 _OWN_FLAGS = {
@@ -32,6 +34,8 @@ def chosen_backend(resolved: Resolved, *, default: str = "brian") -> str:
                     f"--{key.replace('_', '-')} is for {name}; it can't apply to --backend "
                     f"{backend} (use --backend {owner} or both)"
                 )
+    if program_of(resolved) is not None and backend != "brian":
+        raise ValueError(f"--program can't apply to --backend {backend}: it runs in Brian2 alone")
     if backend == "brian" and options.device == "mps":
         raise ValueError("--device mps: Brian2 has no target for it; use cpu or cuda")
     if options.modal:
@@ -39,6 +43,12 @@ def chosen_backend(resolved: Resolved, *, default: str = "brian") -> str:
             "--modal: running on Modal.com is not available in this version; run locally without it"
         )
     return backend
+
+
+def program_of(resolved: Resolved) -> Path | None:
+    """Return the folder of a compiled program that --program names, where a command has it."""
+    own = resolved.options.get(ProgramOptions)
+    return own.program if isinstance(own, ProgramOptions) else None
 
 
 def brian_target(options: ExecutionOptions, *, codegen: str, backend: str) -> str:

@@ -117,8 +117,10 @@ def test_points_side_by_side_from_the_command_line(call):
     alone = call("scan", *flags, "--jobs", "1", name="alone", record=False)
     together = call("scan", *flags, "--batch", "3", name="together", record=False)
     assert (alone.code, together.code) == (0, 0), together.err
-    tables = [(o.folder / "scan.csv").read_text() for o in (alone, together)]
-    assert tables[0] == tables[1]
+    film = call("video", *flags, "--batch", "2", name="film", record=False)
+    assert film.code == 0, film.err
+    tables = [(o.folder / "scan.csv").read_text() for o in (alone, together, film)]
+    assert tables[0] == tables[1] == tables[2]
 
 
 # ---- doctor -------------------------------------------------------------------------------------

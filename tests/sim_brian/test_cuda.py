@@ -338,6 +338,13 @@ def test_compute_capabilities(emulated_gpu):
     assert cuda_toolkit.choose_capability(None) == "9.0"
 
 
+def test_a_driver_that_does_not_tell_the_capability(emulated_gpu, monkeypatch):
+    monkeypatch.setenv("EMULATED_GPUS", "Old driver,4096,")
+    model = make_model(*cuba(), seed=0, record_traces=False)
+    with pytest.raises(ValueError, match="does not tell its compute capability; name it"):
+        open_program(model, CUDA)
+
+
 def test_building_without_a_gpu_needs_a_name(emulated_gpu, monkeypatch):
     monkeypatch.setenv("EMULATED_GPUS", "")
     model = make_model(*cuba(), seed=0, record_traces=False)
