@@ -53,7 +53,7 @@ def rate_outputs(
     alpha = (model.number("DeltaT") or 1.0) / model.tau_steps()
     into = model.signed_w().T
     drive = np.einsum("bit,ni->tbn", stimuli, model.w_in)
-    x = np.zeros((n_trials, model.n))
+    x: NDArray[np.float64] = np.zeros((n_trials, model.n))
     if rng is not None:
         x = X_START_NOISE * rng.standard_normal(x.shape)
     r = activate(x, name)

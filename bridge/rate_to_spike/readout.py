@@ -114,7 +114,8 @@ class Readout:
         spikes = np.zeros((n_steps, network.n))
         spikes[step, cell] = 1.0
         rs = np.zeros((n_steps, network.n))
-        r, q = np.zeros(network.n), np.zeros(network.n)
+        r: NDArray[np.float64] = np.zeros(network.n)
+        q: NDArray[np.float64] = np.zeros(network.n)
         rise_decay, dt_s = network.rise_decay(), network.parameters.dt_s
         for i in range(n_steps):
             if self._rises:
@@ -129,4 +130,5 @@ class Readout:
 def _sums(
     at: NDArray[np.integer], values: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    return np.bincount(at, weights=values, minlength=int(np.prod(shape))).reshape(shape)
+    summed = np.bincount(at, weights=values, minlength=int(np.prod(shape)))
+    return summed.reshape(shape).astype(np.float64, copy=False)

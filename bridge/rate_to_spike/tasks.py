@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ def draws_from(seed: Seed) -> Draws:
     if seed is True:
         np.random.seed(42)  # noqa: NPY002  # what the published package means by seed=True
     if seed is None or isinstance(seed, bool):
-        return np.random  # type: ignore[return-value]  # the module has both functions
+        return cast(np.random.Generator, np.random)  # the module has both functions
     return np.random.default_rng(seed)
 
 
