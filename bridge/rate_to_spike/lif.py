@@ -185,8 +185,18 @@ def n_lif_steps(n_columns: int) -> int:
 
 
 def drive(network: LifNetwork, u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the external input of each cell (mV), shape (column, cell); not scaled by lambda."""
-    return np.ascontiguousarray((network.w_in @ u).T)
+    """Return the external input of each cell (mV), shape (column, cell); not scaled by lambda.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.ascontiguousarray((network.w_in @ u).T)
+    if not np.isfinite(found).all():
+        raise ValueError("the input times the input weights is not finite")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

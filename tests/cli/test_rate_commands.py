@@ -202,3 +202,27 @@ def test_the_recipes_are_accepted(rate, tmp_path, name):
     assert "batch 16" in told
     config = json.loads((tmp_path / "r" / "config.json").read_text())
     assert config["train_bias"] is False
+
+
+def test_a_task_of_a_users_own_goes_all_the_way(rate, tmp_path, monkeypatch):
+    import re
+    from pathlib import Path
+
+    page = (Path(__file__).parents[2] / "docs" / "rate_to_spike.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)TaskFactory.register_task", page, re.DOTALL)
+    (tmp_path / "my_tasks.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "run"
+    code, _, err = rate(
+        "train", "--task", "my_tasks:HoldTask", "--n-units", "20", "--trial-steps", "24",
+        "--stim-on", "4", "--stim-dur", "4", "--n-trials", "2", "--eval-trials", "2",
+        "--out-dir", out,
+    )  # fmt: skip
+    assert code == 0, err
+    code, told, err = rate(
+        "search", "--model", out / "model.mat", "--n-trials", "2", "--scaling-factors", "15",
+        "--codegen", "numpy", "--jobs", "1",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "Processing hold task" in told
+    assert json.loads((out / "search" / "search.json").read_text())["task"] == "hold"

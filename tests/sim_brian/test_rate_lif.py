@@ -12,10 +12,9 @@ from rate_models import NUMPY, SHORT, fields, model_file
 from bridge.rate_to_spike import GoNogoTask, RateModel
 from bridge.rate_to_spike.lif import convert
 from bridge.rate_to_spike.trials import draw_trials, run_rng
-from sim_brian.engine import EngineOptions
+from sim_brian.engine import EngineOptions, run_model
 from sim_brian.rate_lif import LIF_network_fnc, spikes_of, time_axis
 from sim_brian.rate_lif_runs import Batch, run_trials
-from sim_brian.runtime import RuntimeProgram
 from sim_brian.toolchain import missing_for
 
 FULL = ("go_lam25", "go_lam50", "nogo_lam25", "nogo_lam50")
@@ -113,7 +112,7 @@ def test_runs_side_by_side_are_the_runs_alone():
     given = {"seed": 5, "n_columns": 25, "threshold": 0.7, "network": network}
     batch = Batch(factors=(10.0, 15.0, 20.0), trials_at_once=4, **given)
     model = batch.model(trials)  # one place stays empty
-    raw = RuntimeProgram(model, "numpy", compiled=False).run(model.values(), n_steps=model.n_steps)
+    raw = run_model(model, NUMPY)
     spikes = spikes_of(raw, model)
     found = batch.measure(trials, raw, model)
     for k, trial in enumerate(trials):
@@ -278,7 +277,14 @@ def test_bad_factor_and_stimulus(tmp_path):
         LIF_network_fnc(tmp_path / "none.mat", 20, go())
 
 
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 def test_a_voltage_that_is_lost_is_an_error():
-    model = {**fields(), "w_in": np.full((20, 1), 1e308)}
-    with pytest.raises(ValueError, match="scaling factor 15"):
-        LIF_network_fnc(model, 15.0, np.full((1, 4), 1e300), seed=1, engine=NUMPY)
+    # A spike adds up to 1.7e308 to a current, the next one makes it infinite.
+    model = {**fields(), "w": np.full((20, 20), 1e305)}
+    with pytest.raises(ValueError, match="not finite at scaling factor 15"):
+        run(model=model)
+
+
+def test_an_input_that_is_lost_is_an_error():
+    with pytest.raises(ValueError, match="input times the input weights is not finite"):
+        LIF_network_fnc({**fields(), "w_in": np.full((20, 1), 1e200)}, 15, np.full((1, 4), 1e200))
