@@ -86,7 +86,9 @@ def test_the_plan_of_the_house_holds():
             for node in ast.walk(tree):
                 for name in imported(node):
                     wrong = name in rank and name != home and rank[name] >= rank[home]
-                    assert not wrong, f"{path}: {home} imports {name}"
+                    # The published interface runs both networks and draws: inside its functions.
+                    lazy = path.parent.name == "rate_to_spike" and node not in tree.body
+                    assert lazy or not wrong, f"{path}: {home} imports {name}"
             at_once = {name for node in tree.body for name in imported(node)}
             assert not foreign[home] & at_once, f"{path} imports {foreign[home] & at_once}"
 
