@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bridge.crosscheck import compare, explain
+from bridge.crosscheck import compare
+from bridge.divergence import explain
 from bridge.network.event_times import bin_events, window_events
 from bridge.network.spec import CubaSpec, LayerSpec, PingSpec, SynapseSpec, ei_layer
 from bridge.network.steps import count_steps

@@ -143,7 +143,8 @@ def check(
     options: CrosscheckOptions | None = None,
 ) -> CrossCheck:
     """Return how two runs of a job compare, the first differences explained."""
-    from bridge.crosscheck import compare, explain
+    from bridge.crosscheck import compare
+    from bridge.divergence import explain
 
     def again(run: RunOn) -> Callable[[Stimulus, bool], Recording]:
         return lambda stimulus, traces: run(job, stimulus, traces=traces, again=True).recording

@@ -10,9 +10,10 @@ import pytest
 from networks import raster, small_cuba, small_ping
 from scipy.optimize import linear_sum_assignment
 
-from bridge import crosscheck
+from bridge import divergence
 from bridge.coincidence import coincidence, match_spikes, steps_in
-from bridge.crosscheck import TIE, compare, explain
+from bridge.crosscheck import TIE, compare
+from bridge.divergence import explain
 from bridge.network.spec import LayerSpec, PingSpec
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import Weights
@@ -177,7 +178,7 @@ def test_voltages_before_reset_are_those_of_the_run(model, dtype):
         spec = dataclasses.replace(spec, start="uniform")
     stimulus = raster(n_trials=2, n_steps=60, n_in=40, p=0.08, seed=2, dt_ms=0.5)
     run = runner(spec, weights, dtype)(stimulus, True)
-    volts = crosscheck._Voltages(spec, weights, stimulus)
+    volts = divergence._Voltages(spec, weights, stimulus)
     threshold, floor = (1.0, 0.0) if model == "cuba" else (-50.0, -200.0)
     close = 1e-12 if dtype == "float64" else 2e-5  # a few roundings of 65 mV
     checked = 0
@@ -247,7 +248,7 @@ def test_trials_repeated_one_by_one_say_the_same(monkeypatch, start):
     )
     runs = runner(spec, weights), runner(spec, weights.scaled("W_ie_1", 1.1))
     _, together = held_against(spec, weights, stimulus, *runs)
-    monkeypatch.setattr(crosscheck, "TRACE_BYTES", 0)
+    monkeypatch.setattr(divergence, "TRACE_BYTES", 0)
     _, alone = held_against(spec, weights, stimulus, *runs)
     assert together.first
     for a, b in zip(together.first, alone.first, strict=True):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from networks import small_cuba, small_ping
 
-from bridge.crosscheck import compare, explain
+from bridge.crosscheck import compare
+from bridge.divergence import explain
 from bridge.network.encoders import bin_events
 from bridge.network.event_times import uniform_events
 from bridge.network.spec import CubaSpec, ReadoutSpec
