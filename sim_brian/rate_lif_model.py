@@ -17,25 +17,23 @@ from bridge.rate_to_spike.lif import LIF_STEPS, LifNetwork, Stimulation
 from sim_brian import parts
 from sim_brian.circuit import Circuit, Workload
 
-SOURCE = """
-z : 1
-ext : 1
-"""
-"""Noise and external input (mV) of this step, one for each cell of a trial; every scaling factor of
-the trial reads the same."""
+SOURCE = "z : 1"
+"""Noise (mV) of this step, one for each cell of a trial; every scaling factor reads the same."""
+SOURCE_STEP = "z = noise(t, i)"
 
-SOURCE_STEP = """
-z = noise(t, i)
-ext = drive(t + {half} * second, i)
-"""
+COLUMN_STEP = LIF_STEPS // 2
+"""The input changes in the middle of a rate step, at 50, 150, 250 ...: it is read at these steps
+and those between only."""
+CELL_DRIVE = f"ext = drive(t + {COLUMN_STEP} * second, of_trial)"
 
 CELL = """
 v : 1
 i_syn : 1
 h : 1
 last : 1
+ext : 1
+of_trial : integer (constant)
 z : 1 (linked)
-ext : 1 (linked)
 decay : 1 (constant)
 rise_decay : 1 (shared, constant)
 dt_s : 1 (shared, constant)
@@ -47,7 +45,8 @@ tick : 1 (shared, constant)
 ref : 1 (shared, constant)
 """
 """Voltage (mV), synaptic current and its rising variable, time of the last spike in ticks (a tick
-is dt in seconds, or 1 to count steps)."""
+is dt in seconds, or 1 to count steps), external input (mV), number of the cell among those of all
+trials."""
 
 _MEMBRANE = """
 _slope = int(tick * (t_in_timesteps + 1) > last + ref) * (-v + ((i_syn + bias) + ext)) / tau_m
@@ -161,18 +160,16 @@ class RateLifModel:
             np.zeros((self.n_steps, n_sources)), dt=1 * brian2.second, name="noise"
         )
         drive = brian2.TimedArray(
-            np.zeros((self.drive.shape[1], n_sources)), dt=LIF_STEPS * brian2.second, name="drive"
-        )
+            np.zeros((self.drive.shape[1], self.n_trials * n)), dt=LIF_STEPS * brian2.second,
+            name="drive",
+        )  # fmt: skip
         source = brian2.NeuronGroup(
-            n_sources, SOURCE, namespace={"noise": noise, "drive": drive}, clock=clock,
-            name="source",
-        )  # fmt: skip
-        source.run_regularly(
-            SOURCE_STEP.format(half=LIF_STEPS // 2), clock=clock, when="start", order=0,
-            name="source_step",
-        )  # fmt: skip
+            n_sources, SOURCE, namespace={"noise": noise}, clock=clock, name="source"
+        )
+        source.run_regularly(SOURCE_STEP, clock=clock, when="start", order=0, name="source_step")
         rising = self.network.parameters.tau_r_s > 0
-        equations, namespace, tables = CELL, {}, {"noise": noise, "drive": drive}
+        equations, tables = CELL, {"noise": noise, "drive": drive}
+        namespace: dict[str, Any] = {"drive": drive}
         if self.stimulation is not None:
             equations += "kick : 1 (constant)\n"
             coins = brian2.TimedArray(np.zeros(self.n_steps), dt=1 * brian2.second, name="coins")
@@ -187,7 +184,8 @@ class RateLifModel:
             of_run = of_run // len(self.factors)
         index = (of_run[:, np.newaxis] * n + trial_cell).ravel()
         cells.z = brian2.linked_var(source, "z", index=index)
-        cells.ext = brian2.linked_var(source, "ext", index=index)
+        columns = brian2.Clock(dt=COLUMN_STEP * brian2.second, name="columns")
+        cells.run_regularly(CELL_DRIVE, clock=columns, when="start", order=0, name="cells_drive")
         cells.run_regularly(
             STEP_RISING if rising else STEP_SINGLE, clock=clock, when="groups", order=0,
             name="cells_step",
@@ -222,7 +220,6 @@ class RateLifModel:
         """Return all values of one run."""
         network, p = self.network, self.network.parameters
         n, n_factors = network.n, len(self.factors)
-        n_own = self._sources_per_trial
         v_start = np.broadcast_to(
             self.v_start if self.v_start.ndim == 3 else self.v_start[:, np.newaxis],
             (self.n_trials, n_factors, n),
@@ -230,7 +227,11 @@ class RateLifModel:
         counting = p.refractory == "steps"
         given: dict[str, Any] = {
             "noise.values": _by_step(self.noise),
-            "drive.values": _by_step(np.repeat(self.drive, n_own, axis=0)),
+            "drive.values": _by_step(self.drive),
+            "cells.of_trial": (
+                np.arange(self.n_trials)[:, np.newaxis, np.newaxis] * n
+                + np.broadcast_to(np.arange(n), (self.n_trials, n_factors, n))
+            ).ravel(),
             "cells.v": v_start.ravel(),
             "cells.decay": np.tile(network.decay(), self.n_runs),
             "cells.rise_decay": network.rise_decay(),
