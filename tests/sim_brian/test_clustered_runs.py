@@ -375,13 +375,27 @@ class SpikeCountSweep(SNNBaseSweepRunner):
 NU = ["external_currents", "nu_ext_baseline"]
 
 
+def test_a_sweep_of_a_spiking_network(tmp_path):
+    sweep = SpikeCountSweep(backend="numpy")
+    found = sweep.execute(main_dir=tmp_path, baseline_params=TINY, param=NU,
+                          sweep_params=[5.0, 8.0, 12.0], param_idx=0)  # fmt: skip
+    assert sweep.told == list(zip([5.0, 8.0, 12.0], found, strict=True))
+    assert found[0] < found[1] < found[2]
+
+
+class RateSweep(FullMeanFieldBaseSweepRunner):
+    """The rate of the first population: no spikes, so that workers start in a moment."""
+
+    def _step(self, param, idx, sweep_param, **kwargs):
+        return float(self._sweep_object.run(**kwargs)["unique_fixed_points"][0, 0])
+
+
 def test_sweeps_are_the_same_however_they_run(tmp_path, cluster):
     def go(name, **how):
-        sweep = SpikeCountSweep(backend="numpy")
-        found = sweep.execute(main_dir=tmp_path / name, baseline_params=TINY, param=NU,
-                              sweep_params=[5.0, 8.0, 12.0], param_idx=0, **how)  # fmt: skip
-        assert sweep.told == list(zip([5.0, 8.0, 12.0], found, strict=True))
-        return found
+        return RateSweep().execute(
+            main_dir=tmp_path / name, baseline_params=TINY, param=NU,
+            sweep_params=[5.0, 8.0, 12.0], param_idx=0, n_runs=3, **how,
+        )  # fmt: skip
 
     serial = go("serial")
     assert serial[0] < serial[1] < serial[2]
