@@ -14,7 +14,7 @@ import pytest
 from lateral import SMALL, SMALL_FLAGS
 
 from bridge.lateral_line.options import PARAM_GROUPS
-from bridge.lateral_line.params import NetworkParams
+from bridge.lateral_line.params import NetworkParams, preset
 from bridge.runs.options import by_key, parameters
 from cli.main import main
 from scope.lateral_line import FIGURES
@@ -214,3 +214,55 @@ def test_every_parameter_has_a_flag_and_every_flag_a_parameter():
     fields = {p.name for group in PARAM_GROUPS for p in parameters(group)}
     assert fields | {"seed"} == set(NetworkParams.__dataclass_fields__)
     assert len(by_key(PARAM_GROUPS)) == len(fields)
+
+
+def test_seeds_in_processes_of_their_own(trained, tmp_path, capsys):
+    # Both seeds are trained already: each process tests its own.
+    flags = ["--resume-from", str(trained), "--runs-dir", str(tmp_path), "--run-name", "again"]
+    flags += ["--jobs", "2", "--no-figures", "--codegen", "numpy"]
+    assert main(["lateral-line", *flags]) == 0
+    for seed in (123, 124):
+        found = arrays(tmp_path / "again" / "artifacts" / f"latest_seed_{seed}.npz")
+        for name, array in arrays(trained / "artifacts" / f"v1.5_seed_{seed}.npz").items():
+            assert np.array_equal(found[name], array), name
+    summaries = [read(folder / "run_summary.json") for folder in (trained, tmp_path / "again")]
+    for one, other in zip(summaries[0]["runs"], summaries[1]["runs"], strict=True):
+        assert one["pv_map_quality"] == other["pv_map_quality"]
+    assert "2 seeds: sigma_theta" in capsys.readouterr().out
+
+
+def test_a_resumed_run_keeps_its_finished_seeds(trained, monkeypatch, capsys):
+    def never(*_):
+        raise AssertionError("a finished seed was run again")
+
+    monkeypatch.setattr("cli.lateral_line.SeedTask.__call__", never)
+    before = (trained / "run_summary.json").read_text()
+    flags = ["--resume-from", str(trained), "--runs-dir", str(trained.parent), "--run-name", "two"]
+    flags += ["--with-control", "--save-tag", "v1.5", "--codegen", "numpy", "--jobs", "1"]
+    assert main(["lateral-line", *flags]) == 0
+    assert "seeds 123, 124 are finished" in capsys.readouterr().out
+    assert (trained / "run_summary.json").read_text() == before
+
+
+def test_copies_of_a_thesis_run(tmp_path):
+    from bridge.lateral_line.plan import Plan
+    from bridge.lateral_line.run_options import LateralLineOptions
+    from cli.lateral_line import _figures_of_all
+
+    class Run:
+        folder = tmp_path
+
+    plan = Plan(options=LateralLineOptions(), mode="ll_thesis", params=preset("ll_thesis"),
+                run_name="x")  # fmt: skip
+    (tmp_path / "figures").mkdir()
+    for base in ("brian2_spatial_two_stage", "brian2_test_phase_only", "brian2_ts_tuning"):
+        path = tmp_path / "figures" / f"{base}_u_5.0_nMON_3200_nTS_300_seed_123.png"
+        path.write_text(base)
+    _figures_of_all(plan, [{"seed": 123}], Run())
+    made = {p.name: p.read_text() for p in (tmp_path / "figures").iterdir() if "seed" not in p.name}
+    assert made == {
+        "LL_THESIS_BASELINE_ACTIVE_latest.png": "brian2_spatial_two_stage",
+        "LL_THESIS_BASELINE_TEST_ONLY_latest.png": "brian2_test_phase_only",
+        **{f"{base}_u_5.0_nMON_3200_nTS_300.png": base for base in (
+            "brian2_spatial_two_stage", "brian2_test_phase_only", "brian2_ts_tuning")},
+    }  # fmt: skip
