@@ -21,6 +21,12 @@ from sim_brian import build_cache, cuda_project, cuda_toolkit, toolchain
 from sim_brian.circuit import Circuit, Model, RawRun
 from sim_brian.executable import PROGRESS, ArrayFile, Executable, Generated
 from sim_brian.made_program import program_of, read_made
+from sim_brian.merged_sources import merge
+
+UNITS = 2
+"""C++ files into which the code objects go."""
+
+_HOST_FILES = ("objects.cpp", "synapses_classes.cpp", "network.cpp", "run.cpp", "main.cpp")
 
 
 def generate(model: Model, target: str, project: Path) -> Generated:
@@ -67,8 +73,8 @@ def generate(model: Model, target: str, project: Path) -> Generated:
     wanted = [file for pair in spikes.values() for file in pair]
     wanted += [file for file, _ in traces.values()] + list(finals.values())
     if target == "cpp":
-        build_cache.add_precompiled_header(project)
         write_only(project / "objects.cpp", {file.name for file in wanted})
+        merge(project, _HOST_FILES, into="main.cpp", n_units=UNITS)
     else:
         cuda_project.adapt(
             project, {file.name for file in wanted}, nvcc=cuda_toolkit.nvcc(),

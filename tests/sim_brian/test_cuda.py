@@ -427,14 +427,16 @@ def test_a_kernel_of_each_kind_compiles(tmp_path, monkeypatch):
     real_nvcc()
     plain = cuda_project.merge
 
-    def keep_some(project):  # whole programs take minutes: make test-cuda-build
+    def keep_some(
+        project, *arguments, **settings
+    ):  # whole programs take minutes: make test-cuda-build
         for path in (project / "code_objects").glob("*.cu"):
             if path.stem not in KINDS:
                 path.unlink()
         makefile = project / "makefile"
         kept = " ".join(f"code_objects/{kind}.cu" for kind in KINDS)
         makefile.write_text(re.sub(r"(?m)^SRCS = .*$", f"SRCS = {kept}", makefile.read_text()))
-        plain(project)
+        plain(project, *arguments, **settings)
 
     monkeypatch.setattr(cuda_project, "merge", keep_some)
     monkeypatch.setattr(cuda_project, "UNITS", 1)
