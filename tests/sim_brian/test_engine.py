@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import signal
@@ -307,7 +308,9 @@ def test_auto_without_a_compiler(monkeypatch):
 def test_progress_is_reported_during_long_runs(compiler):
     seen = []
     options = EngineOptions(target="cpp", progress=seen.append)
-    _, raw = ping_run(options, n_steps=150_000, n_trials=1)
+    spec, weights = small_ping()
+    few = raster(n_trials=1, n_steps=600, n_in=40, p=0.02, seed=5, dt_ms=0.1)
+    _, raw = simulate(spec, weights, dataclasses.replace(few, n_steps=400_000), engine=options)
     assert seen[-1] == 1.0
     assert seen == sorted(seen)
     if raw.run_s > 1.2:  # reports come every half second
