@@ -34,12 +34,6 @@ def generate(model: Model, target: str, project: Path) -> Generated:
     import brian2
     from brian2.devices import get_device
 
-    # Asked before anything is built: Brian2 complains of objects that no network holds.
-    if target != "cpp" and "control.seed" in model.values():
-        raise ValueError(
-            f"--codegen {target} can't seed the random numbers of this network for each run; use "
-            "--codegen cpp, cython or numpy"
-        )
     device = get_device()
     clock = brian2.Clock(dt=1 * brian2.second, name=cuda_project.CLOCK)
     circuit = model.build(clock)
