@@ -26,7 +26,7 @@ class SpikeMarks(PathCollection):
     scatter : PathCollection
         On an axes, all marks alike in size, shape and colour; it gives way to this one.
 
-    Source: measured, benchmarks/scan.py (150 000 marks of a film's frame: 6 ms instead of 60).
+    Source: measured, 75 000 marks on a frame of a film: 6 to 8 ms of CPU time instead of 60.
     """
 
     def __init__(self, scatter: PathCollection) -> None:
