@@ -24,7 +24,7 @@ BATCH = 64
 RATE_HZ = 100.0  # of a channel whose pixel is 1
 DAMPEN = 80.0
 BASELINE = "plain eager loop"
-OURS = ("compiled", "eager", BASELINE)
+OURS = ("cpp", "function", "eager", BASELINE)
 LIBRARIES = {
     "snnTorch RLeaky": "snntorch",
     "snnTorch RSynaptic": "snntorch",
@@ -90,19 +90,19 @@ def parts(case: Case) -> tuple[PingSpec, Weights]:
 class Ours(nn.Module):
     """The project's network with one kind of loops."""
 
-    def __init__(self, case: Case, kernels: str, dtype: torch.dtype) -> None:
+    def __init__(self, case: Case, kernel: str, dtype: torch.dtype) -> None:
         super().__init__()
         trainable = {"W_ee", "W_ei", "W_ie"} if case.recurrent else set()
         self.network: SpikingNetwork = build_network(
             *parts(case), dt_ms=DT_MS, dtype=dtype,
             learning=Learning(v_grad_dampen=DAMPEN, trainable=frozenset(trainable)),
         )  # fmt: skip
-        self.kernels = kernels
+        self.kernel = kernel
         self.spikes_per_cell = 0.0
 
     def forward(self, x: Stimulus) -> Tensor:
         """Return the logits."""
-        run = self.network(x, kernels=self.kernels)
+        run = self.network(x, kernel=self.kernel)
         assert run.lost_step is None
         self.spikes_per_cell = float(run.counts["e1"].detach().mean())
         return run.logits
@@ -273,7 +273,7 @@ def make_model(name: str, case: Case, dtype: torch.dtype = torch.float32) -> Any
 
 def make_input(name: str, stimulus: Stimulus, dtype: torch.dtype = torch.float32) -> Any:
     """Return the batch as a network takes it: events, or a dense raster (step, batch, channel)."""
-    if name in ("compiled", "eager"):
+    if name in ("cpp", "function", "eager"):
         return stimulus
     rows = torch.from_numpy(stimulus.events.astype(np.int64))
     x = torch.zeros(stimulus.n_steps, stimulus.n_trials, stimulus.n_in, dtype=dtype)

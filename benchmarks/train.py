@@ -144,13 +144,13 @@ def check_agreement(case: Case, n_steps: int, dtype: torch.dtype) -> None:
         losses[name], grads[name] = float(loss.detach()), model.named_gradients()
     kind = str(dtype).removeprefix("torch.")
     for name in OURS[1:]:
-        loss_off = abs(losses["compiled"] - losses[name]) / abs(losses[name])
-        assert grads[name].keys() == grads["compiled"].keys()
+        loss_off = abs(losses["cpp"] - losses[name]) / abs(losses[name])
+        assert grads[name].keys() == grads["cpp"].keys()
         grad_off = max(
-            float((grads["compiled"][n] - g).norm() / g.norm()) for n, g in grads[name].items()
+            float((grads["cpp"][n] - g).norm() / g.norm()) for n, g in grads[name].items()
         )
         print(
-            f"compiled against {name}, {kind}, {n_steps} steps: relative difference of the loss "
+            f"cpp against {name}, {kind}, {n_steps} steps: relative difference of the loss "
             f"{loss_off:.1e}, of a gradient at most {grad_off:.1e}"
         )
         if dtype == torch.float64:
@@ -260,7 +260,7 @@ def main() -> None:
             rounds = 3 if options.quick or size is large else options.rounds
             rows += measure(
                 case, names, rounds, 1000 * options.memory_limit,
-                weighed=(() if recurrent else ("compiled", BASELINE)) if options.quick else names,
+                weighed=(() if recurrent else ("cpp", BASELINE)) if options.quick else names,
             )  # fmt: skip
             check_agreement(case, 100, torch.float64)
             if size is small and not options.quick:

@@ -59,7 +59,7 @@ class TrainingSettings:
     seed : int
         Of the order of samples and of their noise.
     regulariser : RateRegulariser
-    kernels : {"auto", "compiled", "eager"}
+    kernel : {"auto", "eager", "function", "cpp"}
     """
 
     lr: float = 0.01
@@ -70,7 +70,7 @@ class TrainingSettings:
     grad_clip: float = 1.0
     seed: int = 42
     regulariser: RateRegulariser = field(default_factory=RateRegulariser)
-    kernels: str = "auto"
+    kernel: str = "auto"
 
     def lr_of(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 1."""
@@ -312,7 +312,7 @@ class Trainer:
         stimulus = self.task.encode(chosen, seed=settings.seed, epoch=epoch)
         labels = torch.from_numpy(self.task.labels(chosen)).to(network.device)
         self._optimiser.zero_grad(set_to_none=True)
-        run = network(stimulus, kernels=settings.kernels)
+        run = network(stimulus, kernel=settings.kernel)
         sums.samples += len(chosen)
         line: dict[str, Any] = {
             "loss": None, "ce": None, "reg": None, "grad_norm": None, "skipped": True,
@@ -358,13 +358,13 @@ class Trainer:
         n = math.ceil(len(index) / self.settings.batch_size)
         return evaluate(
             self.network, self.task, index,
-            batch_size=self.settings.batch_size, kernels=self.settings.kernels,
+            batch_size=self.settings.batch_size, kernel=self.settings.kernel,
             progress=self._watcher.batches(n, what=what),
         )  # fmt: skip
 
     def _look(self) -> Recording:
         """Return the reference trial on the network as it is."""
-        return record(self.network, self._reference, kernels=self.settings.kernels)
+        return record(self.network, self._reference, kernel=self.settings.kernel)
 
     def _keep(self, out: _Log) -> None:
         state = self._state

@@ -67,7 +67,7 @@ def test_float_type_loops_and_traces(call):
     runs = {
         name: call("sim", *NET, "--backend", "torch", *flags, name=name)
         for name, flags in (
-            ("auto", ()), ("eager", ("--kernels", "eager")), ("float32", ("--dtype", "float32")),
+            ("auto", ()), ("eager", ("--train-kernel", "eager")), ("float32", ("--dtype", "float32")),
             ("traces", ("--record-traces",)),
         )
     }  # fmt: skip
@@ -102,7 +102,7 @@ def test_float32_in_brian2(call):
         (("--backend", "torch", "--codegen", "cpp"), "--codegen is for Brian2; it can't apply"),
         (("--backend", "torch", "--fast-math"), "--fast-math is for Brian2; it can't apply"),
         (("--deterministic",), "--deterministic is for torch; it can't apply to --backend brian"),
-        (("--backend", "brian", "--kernels", "eager"), "--kernels is for torch; it can't apply"),
+        (("--backend", "brian", "--train-kernel", "eager"), "--train-kernel is for torch; it can't apply"),
         (("--backend", "torch", "--device", "mps"), "mps has no float64; use --dtype float32"),
         (("--backend", "both", "--device", "mps"), "mps has no float64; use --dtype float32"),
         (("--backend", "torch", "--modal"), "not available in this version"),

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from bridge.network.spec import CubaSpec, PingSpec, ReadoutSpec, SynapseSpec, ei_layer
 from bridge.network.stimulus import Stimulus
-from train_torch import compiled
+from train_torch.library import why_missing
 from train_torch.networks import Learning, build_network
 
 TAGS = {"dt0p1": 0.1, "dt0p25": 0.25, "dt1": 1.0}
@@ -29,8 +29,8 @@ def stimulus(data, tag):
     )  # fmt: skip
 
 
-def check_gradients(network, data, tag, prefix, tolerance, names, *, kernels="eager"):
-    run = network(stimulus(data, tag), kernels=kernels)
+def check_gradients(network, data, tag, prefix, tolerance, names, *, kernel="eager"):
+    run = network(stimulus(data, tag), kernel=kernel)
     loss = cross_entropy(run.logits, torch.tensor(data["labels"], dtype=torch.long))
     loss.backward()
     assert loss.item() == pytest.approx(float(data[f"{prefix}__loss"]), rel=tolerance)
@@ -43,7 +43,7 @@ def check_gradients(network, data, tag, prefix, tolerance, names, *, kernels="ea
 
 
 COBA = [
-    (tag, readout, damp, dtype, "compiled")
+    (tag, readout, damp, dtype, "cpp")
     for tag in ("dt0p1", "dt0p25")
     for readout, damp in (("rate", 80), ("mem_mean", 80), ("mem_mean", 1000))
     for dtype in TYPES
@@ -55,9 +55,9 @@ COBA = [
 ]
 
 
-@pytest.mark.parametrize(("tag", "readout", "damp", "dtype", "kernels"), COBA)
-def test_conductance_based_gradients(reference, tag, readout, damp, dtype, kernels):
-    if kernels == "compiled" and (reason := compiled.why_missing()):
+@pytest.mark.parametrize(("tag", "readout", "damp", "dtype", "kernel"), COBA)
+def test_conductance_based_gradients(reference, tag, readout, damp, dtype, kernel):
+    if kernel == "cpp" and (reason := why_missing()):
         pytest.skip(reason)
     suffix, tolerance = TYPES[dtype]
     with np.load(reference / "ping_coba_case2.npz", allow_pickle=False) as data:
@@ -77,7 +77,7 @@ def test_conductance_based_gradients(reference, tag, readout, damp, dtype, kerne
         )
         names = {n: f"d{n}" for n in ("W_in", "W_out", "W_ei_1", "W_ie_1", "W_ee_1")}
         prefix = f"{tag}__grad_{readout}_damp{damp}{suffix}"
-        check_gradients(network, data, tag, prefix, tolerance, names, kernels=kernels)
+        check_gradients(network, data, tag, prefix, tolerance, names, kernel=kernel)
 
 
 @pytest.mark.parametrize(

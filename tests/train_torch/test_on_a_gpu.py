@@ -95,9 +95,9 @@ def test_silent_matrices_are_asked_once():
     spec, weights = small_ping()
     network = build_network(spec, weights, dt_ms=0.5)
     stimulus = raster(n_trials=2, n_steps=4, n_in=40, p=0.1, seed=1, dt_ms=0.5)
-    network(stimulus, kernels="eager")
+    network(stimulus, kernel="eager")
     with Watch() as watch:
-        network(stimulus, kernels="eager")
+        network(stimulus, kernel="eager")
     assert sum(watch.waits.values()) == 1
     assert "W_ee_1" not in network.used()
     with torch.no_grad():
@@ -117,7 +117,7 @@ def test_deterministic(monkeypatch):
             spec, weights = NETWORKS[name]()
             network = build_network(spec, weights, dt_ms=0.5, learning=Learning()).train()
             stimulus = raster(n_trials=2, n_steps=20, n_in=40, p=0.1, seed=1, dt_ms=0.5)
-            network(stimulus, kernels="eager").logits.sum().backward()
+            network(stimulus, kernel="eager").logits.sum().backward()
             assert network.matrix("W_in").grad is not None
     finally:
         torch.use_deterministic_algorithms(False)
@@ -148,6 +148,6 @@ def test_a_gpu_gives_the_same_spikes_and_gradients(name):
         network = build_network(
             spec, weights, dt_ms=0.5, dtype=torch.float64, device=device
         ).train()
-        network(stimulus, kernels="eager").logits.sum().backward()
+        network(stimulus, kernel="eager").logits.sum().backward()
         gradients.append(network.matrix("W_in").grad.cpu())
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-9, atol=1e-12)

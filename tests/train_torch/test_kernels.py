@@ -11,23 +11,23 @@ import torch
 
 from bridge.network.spec import LayerSpec, PingSpec, ReadoutSpec, ei_layer
 from bridge.network.weights import DrawRule, WeightDraw, draw_weights
-from train_torch import compiled
+from train_torch.library import why_missing
 from train_torch.losses import cross_entropy
 from train_torch.networks import Learning, build_network
 
 pytestmark = [
     pytest.mark.compiler,
-    pytest.mark.skipif(compiled.why_missing() is not None, reason="no C++ compiler"),
+    pytest.mark.skipif(why_missing() is not None, reason="no C++ compiler"),
 ]
 
 ALL = frozenset({"W_ee", "W_ei", "W_ie"})
 
 
-def passes(spec, weights, stimulus, *, dtype, kernels, learning=None):
+def passes(spec, weights, stimulus, *, dtype, kernel, learning=None):
     """Return the forward pass, and the gradient of a loss that reaches logits and counts."""
     learning = learning or Learning(trainable=ALL, v_grad_dampen=100.0)
     network = build_network(spec, weights, dt_ms=stimulus.dt_ms, dtype=dtype, learning=learning)
-    run = network(stimulus, keep_spikes=True, kernels=kernels)
+    run = network(stimulus, keep_spikes=True, kernel=kernel)
     labels = torch.arange(stimulus.n_trials) % spec.n_classes
     cost = sum(c.mean(0).sub(1).relu().square().sum() for n, c in run.counts.items() if n[0] == "e")
     (cross_entropy(run.logits, labels) + 1e-2 * cost).backward()
@@ -35,8 +35,8 @@ def passes(spec, weights, stimulus, *, dtype, kernels, learning=None):
 
 
 def assert_alike(spec, weights, stimulus, *, dtype, tolerance, **more):
-    eager, expected = passes(spec, weights, stimulus, dtype=dtype, kernels="eager", **more)
-    fast, found = passes(spec, weights, stimulus, dtype=dtype, kernels="compiled", **more)
+    eager, expected = passes(spec, weights, stimulus, dtype=dtype, kernel="eager", **more)
+    fast, found = passes(spec, weights, stimulus, dtype=dtype, kernel="cpp", **more)
     for name, spikes in eager.spikes.items():
         assert torch.equal(spikes, fast.spikes[name]), name
         assert torch.equal(eager.counts[name], fast.counts[name]), name
@@ -89,11 +89,11 @@ def test_an_external_conductance_drives_without_input_spikes():
     g_ext_us = np.random.default_rng(4).uniform(0, 0.02, (3, 300, 24))
     stimulus = Stimulus(dt_ms=0.25, n_steps=300, n_trials=3, n_in=2, g_ext_us=g_ext_us)
     runs = {}
-    for kernels in ("eager", "compiled"):
+    for kernel in ("eager", "cpp"):
         network = build_network(spec, weights, dt_ms=0.25, dtype=torch.float64)
-        runs[kernels] = network(stimulus, keep_spikes=True, kernels=kernels)
+        runs[kernel] = network(stimulus, keep_spikes=True, kernel=kernel)
     assert runs["eager"].spikes["e1"].sum() > 30
-    assert torch.equal(runs["eager"].spikes["e1"], runs["compiled"].spikes["e1"])
+    assert torch.equal(runs["eager"].spikes["e1"], runs["cpp"].spikes["e1"])
 
 
 def test_a_layer_without_i_cells_and_initial_voltages():
@@ -109,12 +109,12 @@ def test_a_layer_without_i_cells_and_initial_voltages():
         for n, size in spec.populations.items()
     }
     found = {}
-    for kernels in ("eager", "compiled"):
+    for kernel in ("eager", "cpp"):
         network = build_network(spec, weights, dt_ms=0.5, dtype=torch.float64)
-        found[kernels] = network(stimulus, keep_spikes=True, v_start_mv=starts, kernels=kernels)
+        found[kernel] = network(stimulus, keep_spikes=True, v_start_mv=starts, kernel=kernel)
     for name in spec.populations:
         assert found["eager"].spikes[name].sum() > 10
-        assert torch.equal(found["eager"].spikes[name], found["compiled"].spikes[name])
+        assert torch.equal(found["eager"].spikes[name], found["cpp"].spikes[name])
 
 
 def test_the_number_of_threads_changes_nothing():
@@ -125,7 +125,7 @@ def test_the_number_of_threads_changes_nothing():
     try:
         for n in (1, 3):
             torch.set_num_threads(n)
-            found.append(passes(spec, weights, stimulus, dtype=torch.float32, kernels="compiled"))
+            found.append(passes(spec, weights, stimulus, dtype=torch.float32, kernel="cpp"))
     finally:
         torch.set_num_threads(before)
     (one, grads), (other, other_grads) = found
@@ -141,11 +141,11 @@ def test_a_lost_voltage_is_told_by_both():
     weights = weights.replace(W_in=np.full((40, 20), -20.0))  # drives the conductance below zero
     stimulus = networks.raster(n_trials=2, n_steps=100, n_in=40, p=0.2, seed=1, dt_ms=0.5)
     lost = {}
-    for kernels in ("eager", "compiled"):
+    for kernel in ("eager", "cpp"):
         network = build_network(spec, weights, dt_ms=0.5, dtype=torch.float64)
-        lost[kernels] = network(stimulus, kernels=kernels).lost_step
+        lost[kernel] = network(stimulus, kernel=kernel).lost_step
     assert lost["eager"] is not None
-    assert lost["compiled"] == lost["eager"]
+    assert lost["cpp"] == lost["eager"]
 
 
 def test_compiled_loops_say_what_they_cannot_do():
@@ -153,19 +153,19 @@ def test_compiled_loops_say_what_they_cannot_do():
     network = build_network(spec, weights, dt_ms=0.5)
     stimulus = networks.raster(n_trials=1, n_steps=10, n_in=40, p=0.1, seed=1, dt_ms=0.5)
     with pytest.raises(ValueError, match="neither traces"):
-        network(stimulus, keep_traces=True, kernels="compiled")
+        network(stimulus, keep_traces=True, kernel="cpp")
     halves = torch.full((10, 1, 40), 0.5)
     with pytest.raises(ValueError, match="whole numbers"):
-        network(halves, kernels="compiled")
+        network(halves, kernel="cpp")
 
 
 def test_without_a_compiler_the_eager_steps_do_the_work(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setattr(compiled, "_library", compiled._library.__wrapped__)
-    assert "no-such-compiler" in compiled.why_missing()
+    assert "no-such-compiler" in why_missing()
     spec, weights = networks.small_ping(sizes=(20,))
     network = build_network(spec, weights, dt_ms=0.5)
     stimulus = networks.raster(n_trials=1, n_steps=40, n_in=40, p=0.1, seed=1, dt_ms=0.5)
     assert network(stimulus).counts["e1"].sum() > 0
     with pytest.raises(ValueError, match="no-such-compiler"):
-        network(stimulus, kernels="compiled")
+        network(stimulus, kernel="cpp")
