@@ -13,6 +13,7 @@ from bridge.evaluation import Evaluation, evaluation
 from bridge.network.encoders import EVAL_SEED
 from bridge.network.stimulus import Stimulus
 from bridge.network.task import Task
+from train_torch.ahead import ahead
 from train_torch.networks import SpikingNetwork
 
 
@@ -57,8 +58,11 @@ def evaluate(
     spikes = dict.fromkeys(network.spec.populations, 0.0)
     t_s = 0.0
     starts: Iterator[Any] = iter(range(0, len(index), batch_size))
-    for start in starts if progress is None else progress(starts):
-        stimulus = encode(index[start : start + batch_size])
+    batches = (
+        index[start : start + batch_size]
+        for start in (starts if progress is None else progress(starts))
+    )
+    for _, stimulus in ahead(encode, batches):
         run = network(stimulus, kernel=kernel)
         if run.lost_step is not None:
             raise RuntimeError(

@@ -70,35 +70,29 @@ class CurrentCells:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EventTable:
-    """Input spikes of a batch by trial, then step.
+    """Input spikes of a batch.
 
     Attributes
     ----------
     n_steps, n_trials : int
     rows : Tensor, int64, (event, 3)
-        Step, trial, channel.
-    start : Tensor, int64, (trial * n_steps + step,) + 1
-        Where the channels of each step begin.
-    channel : Tensor, int32
+        Step, trial, channel; sorted by trial, then step.
     """
 
     n_steps: int
     n_trials: int
     rows: Tensor
-    start: Tensor
-    channel: Tensor
 
-    @classmethod
-    def of(cls, rows: Tensor, *, n_steps: int, n_trials: int) -> EventTable:
-        """Return the table of rows (step, trial, channel) sorted by trial, then step."""
-        slot = rows[:, 1] * n_steps + rows[:, 0]
-        count = torch.bincount(slot, minlength=n_trials * n_steps)
-        start = torch.zeros(n_trials * n_steps + 1, dtype=torch.int64, device=rows.device)
+    def by_step(self) -> tuple[Tensor, Tensor]:
+        """Return where each step's channels begin, int64, and all channels, int32.
+
+        The first has n_trials * n_steps + 1 entries: those of a trial lie together.
+        """
+        slot = self.rows[:, 1] * self.n_steps + self.rows[:, 0]
+        count = torch.bincount(slot, minlength=self.n_trials * self.n_steps)
+        start = torch.zeros(len(count) + 1, dtype=torch.int64)
         torch.cumsum(count, 0, out=start[1:])
-        return cls(
-            n_steps=n_steps, n_trials=n_trials, rows=rows, start=start,
-            channel=rows[:, 2].to(torch.int32).contiguous(),
-        )  # fmt: skip
+        return start, self.rows[:, 2].to(torch.int32).contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,8 +49,30 @@ _Gradients = _structure(
 )
 
 
+class _Memory:
+    """Trajectories that have served, for the next ones: fresh memory costs a third of a step."""
+
+    def __init__(self, at_most: int = 4) -> None:
+        self._spare: list[Tensor] = []
+        self._at_most = at_most
+
+    def take(self, n_bytes: int) -> Tensor:
+        """Return at least `n_bytes` bytes, uninitialised."""
+        for k, spare in enumerate(self._spare):
+            if n_bytes <= spare.numel() <= 2 * n_bytes:
+                return self._spare.pop(k)
+        return torch.empty(n_bytes, dtype=torch.uint8)
+
+    def give(self, used: Tensor) -> None:
+        """Take memory back; the longest unused goes where there is too much."""
+        self._spare.append(used)
+        del self._spare[: -self._at_most]
+
+
 class CppKernel:
     """A layer in compiled loops; see :mod:`train_torch.layer`."""
+
+    _memory = _Memory()
 
     name = "cpp"
 
@@ -78,7 +100,7 @@ class CppKernel:
             what, times = ("state", -(-n_steps // every)) if every else ("record", n_steps)
             size = function(f"{what}_bytes", ctypes.c_int64)(ctypes.byref(given))
             name = "states" if every else "trajectory"
-            kept[name] = torch.empty(n_trials * times * size, dtype=torch.uint8)
+            kept[name] = self._memory.take(n_trials * times * size)
         made = _pointers(_Made, {**tensors, **kept})
         function("forward")(ctypes.byref(given), ctypes.byref(made))
         del held
@@ -109,12 +131,15 @@ class CppKernel:
         kept = _pointers(_Made, trajectory.parts)
         function("backward")(ctypes.byref(given), ctypes.byref(kept), ctypes.byref(into))
         del held
+        for memory in trajectory.parts.values():
+            self._memory.give(memory)
         return for_drive, made
 
     def _prepare(self, settings: LayerSettings, drive: Tensor | None, w: Matrices) -> Any:
         """Return the library's functions by name, what they are given, and what must live on."""
         start, events = settings.v_start_exc.contiguous(), settings.events
         external = settings.external
+        event_start, event_channel = (None, None) if events is None else events.by_step()
         numbers = [*settings.exc.numbers(), *settings.inh.numbers()]
         cells = (ctypes.c_double * len(numbers))(*numbers)
         tensors: dict[str, Tensor | None] = {
@@ -122,8 +147,7 @@ class CppKernel:
             "v_start_inh": None if settings.v_start_inh is None
             else settings.v_start_inh.contiguous(),
             "external": None if external is None else external.to(start.dtype).contiguous(),
-            "event_start": None if events is None else events.start,
-            "event_channel": None if events is None else events.channel,
+            "event_start": event_start, "event_channel": event_channel,
         }  # fmt: skip
         given = _pointers(_Given, tensors)
         w_in, w_out = w["w_in"], w["w_out"]

@@ -99,7 +99,9 @@ class Readout:
         if self._b_out is not None and c.kick_bias:
             v = v + c.kick_bias * self._b_out
         if c.mode == "li":
-            self._sum = v if self._n_steps == 1 else torch.maximum(torch.as_tensor(self._sum), v)
+            # Not maximum(), which halves the gradient between equals: the first one has it all.
+            best = torch.as_tensor(self._sum)
+            self._sum = v if self._n_steps == 1 else torch.where(v <= best, best, v)
         elif c.mode == "leaky-mean":
             self._sum = self._sum + v
         else:

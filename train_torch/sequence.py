@@ -116,11 +116,14 @@ def run_layers(
     from train_torch.networks import RECURRENT, ForwardPass
 
     n_layers = sum(name.startswith("e") for name in starts)
-    events = EventTable.of(_rows(batch, w["W_in"]), n_steps=batch.n_steps, n_trials=batch.n_trials)
+    events = EventTable(
+        n_steps=batch.n_steps, n_trials=batch.n_trials,
+        rows=batch.as_events().to(w["W_in"].device),
+    )  # fmt: skip
     counts: dict[str, Tensor] = {}
     spikes: dict[str, Tensor] = {}
     drive: Tensor | None = None
-    lost = batch.n_steps
+    lost: list[Tensor] = []
     for k in range(1, n_layers + 1):
         first, last = k == 1, k == n_layers
         target = "W_out" if last else f"W_ff_{k}to{k + 1}"
@@ -144,12 +147,14 @@ def run_layers(
                 counts[name] = count
             if train is not None:
                 spikes[name] = train
-        lost = min(lost, int(run.lost_step.min()))
+        lost.append(run.lost_step.min())
+    logits = _logits(kernel, counts[f"e{n_layers}"], drive, w, readout, surrogate, window)
+    first_lost = int(torch.stack(lost).min())  # here the host waits for a GPU, once
     return ForwardPass(
-        logits=_logits(kernel, counts[f"e{n_layers}"], drive, w, readout, surrogate, window),
+        logits=logits,
         counts=counts,
         spikes=spikes,
-        lost_step=lost if lost < batch.n_steps else None,
+        lost_step=first_lost if first_lost < batch.n_steps else None,
         kernel=kernel.name,
     )
 
@@ -177,6 +182,3 @@ def _logits(
         integrator.take(kick)
     return integrator.logits()
 
-
-def _rows(batch: InputBatch, w_in: Tensor) -> Tensor:
-    return batch.as_events().to(w_in.device)

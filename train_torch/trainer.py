@@ -29,6 +29,7 @@ from torch import Tensor
 from bridge.network.stimulus import Stimulus
 from bridge.network.task import Task
 from bridge.recording import Recording
+from train_torch.ahead import ahead
 from train_torch.checkpoint import TrainingState
 from train_torch.evaluate import Evaluation, evaluate
 from train_torch.losses import RateRegulariser, cross_entropy
@@ -299,17 +300,22 @@ class Trainer:
         starts: Iterator[int] = iter(range(0, len(order), settings.batch_size))
         n_batches = math.ceil(len(order) / settings.batch_size)
         bar = self._watcher.batches(n_batches, what=f"epoch {epoch}")
-        for start in bar(starts):
-            chosen = order[start : start + settings.batch_size]
-            line = self._update(chosen, epoch, sums)
+        batches = (order[start : start + settings.batch_size] for start in bar(starts))
+
+        def encode(chosen: NDArray[np.int64]) -> Stimulus:
+            return self.task.encode(chosen, seed=settings.seed, epoch=epoch)
+
+        for chosen, stimulus in ahead(encode, batches):
+            line = self._update(chosen, stimulus, sums)
             self._state.step += 1
             out.write({"kind": "step", "ep": epoch, "step": self._state.step, **line})
         return sums
 
-    def _update(self, chosen: NDArray[np.int64], epoch: int, sums: _Sums) -> dict[str, Any]:
+    def _update(
+        self, chosen: NDArray[np.int64], stimulus: Stimulus, sums: _Sums
+    ) -> dict[str, Any]:
         """Do one step of the optimiser, unless something is not finite; return what happened."""
         network, settings = self.network, self.settings
-        stimulus = self.task.encode(chosen, seed=settings.seed, epoch=epoch)
         labels = torch.from_numpy(self.task.labels(chosen)).to(network.device)
         self._optimiser.zero_grad(set_to_none=True)
         run = network(stimulus, kernel=settings.kernel)

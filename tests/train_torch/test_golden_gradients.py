@@ -48,6 +48,8 @@ COBA = [
     for readout, damp in (("rate", 80), ("mem_mean", 80), ("mem_mean", 1000))
     for dtype in TYPES
 ] + [
+    ("dt0p25", readout, 80, "float64", "function") for readout in ("rate", "mem_mean")
+] + [
     ("dt0p25", "rate", 80, "float64", "eager"),
     ("dt0p25", "mem_mean", 80, "float64", "eager"),
     ("dt0p25", "mem_mean", 1000, "float64", "eager"),
@@ -81,11 +83,14 @@ def test_conductance_based_gradients(reference, tag, readout, damp, dtype, kerne
 
 
 @pytest.mark.parametrize(
-    ("tag", "dtype"),
-    [("dt0p1", "float64"), ("dt0p25", "float64"), ("dt0p25", "float32"), ("dt1", "float64"),
-     ("dt1", "float32")],
+    ("tag", "dtype", "kernel"),
+    [("dt0p1", "float64", "cpp"), ("dt0p25", "float64", "cpp"), ("dt0p25", "float32", "cpp"),
+     ("dt1", "float64", "cpp"), ("dt1", "float32", "cpp"), ("dt0p25", "float64", "function"),
+     ("dt0p25", "float64", "eager"), ("dt1", "float32", "eager")],
 )  # fmt: skip
-def test_current_based_gradients(reference, tag, dtype):
+def test_current_based_gradients(reference, tag, dtype, kernel):
+    if kernel == "cpp" and (reason := why_missing()):
+        pytest.skip(reason)
     suffix, tolerance = TYPES[dtype]
     with np.load(reference / "ping_cuba_case1.npz", allow_pickle=False) as data:
         spec = CubaSpec(
@@ -98,4 +103,5 @@ def test_current_based_gradients(reference, tag, dtype):
             dtype=getattr(torch, dtype),
         ).train()  # fmt: skip
         names = {n: f"d{n}" for n in ("W_in", "W_out", "b_out")}
-        check_gradients(network, data, tag, f"{tag}__grad_mem_mean{suffix}", tolerance, names)
+        prefix = f"{tag}__grad_mem_mean{suffix}"
+        check_gradients(network, data, tag, prefix, tolerance, names, kernel=kernel)

@@ -123,9 +123,9 @@ def test_600_ms_at_a_fine_step():
 @pytest.mark.parametrize(
     ("kernel", "mode"),
     [*(("cpp", mode) for mode in ("rate", "li", "spike-count", "mem-mean")),
-     ("eager", "mem-mean"), ("eager", "rate")],
+     ("eager", "mem-mean"), ("eager", "rate"), ("function", "mem-mean"), ("function", "li")],
 )  # fmt: skip
-def test_both_loops_and_all_readouts(kernel, mode):
+def test_every_kernel_and_all_readouts(kernel, mode):
     if kernel == "cpp" and (reason := why_missing()):
         pytest.skip(reason)
     spec, weights = network("ping two")
@@ -133,7 +133,7 @@ def test_both_loops_and_all_readouts(kernel, mode):
     weights = weights.scaled("W_out", 20.0)
     stimulus = events(0.5, 150.0, n_trials=3)
     first, second = check_same(spec, weights, stimulus, kernel=kernel)
-    assert second.backend.endswith("cpp") is (kernel == "cpp")
+    assert second.backend.endswith(kernel) is (kernel != "eager")
     assert np.ptp(first.logits) > 0
     np.testing.assert_allclose(second.output, first.output, rtol=1e-12)
 
