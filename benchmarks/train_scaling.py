@@ -3,9 +3,9 @@
     python benchmarks/train_scaling.py [--json FILE]
 
 Expected: straight lines over a decade of each, with a few milliseconds of fixed costs (so that
-exponents lie a little below 1), and the memory that the formula of docs/performance_training.md predicts. The
-network is `ping` with E-E synapses, all of whose weights learn; kernel ``cpp``, float32, one
-thread; CPU seconds, medians of five. Takes about a minute.
+exponents lie a little below 1), and the memory that the formula of docs/performance_training.md
+predicts. The network is `ping` with E-E synapses, all of whose weights learn; kernel ``cpp``,
+float32, one thread; CPU seconds, medians of five. Takes about a minute.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import compared
 import numpy as np
 import torch
 from train import make_update, measured_memory
 
-import compared
 from bridge.network.stimulus import Stimulus
 
 BASE = compared.Case(64, 256, 64, 200, recurrent=True)

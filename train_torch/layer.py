@@ -280,11 +280,11 @@ class _Layer(torch.autograd.Function):
                 "forward again, or use the eager kernel, which can keep its graph"
             )
         trajectory.spent = True
-        wanted = {n for n, x in zip(("drive", *MATRICES), ctx.needs_input_grad[2:], strict=True) if x}
+        wanted = {
+            n for n, x in zip(("drive", *MATRICES), ctx.needs_input_grad[2:], strict=True) if x
+        }
         counts, _, spikes, _, out, _ = (None if g is None else g.contiguous() for g in grads)
-        arriving = LayerGradients(
-            spikes=spikes, counts=counts, out=out, wanted=frozenset(wanted)
-        )
+        arriving = LayerGradients(spikes=spikes, counts=counts, out=out, wanted=frozenset(wanted))
         for_drive, made = ctx.kernel.backward(
             ctx.settings, drive, dict(zip(MATRICES, matrices, strict=True)), trajectory, arriving
         )

@@ -71,10 +71,10 @@ def library() -> ctypes.CDLL:
 def _compile(compiler: list[str], target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as place:
         for native in (["-march=native"], []):  # some compilers do not know their machine
-            error = _build([*compiler, *_FLAGS, *native], Path(place), target)
-            if error is None:
+            complaint = _build([*compiler, *_FLAGS, *native], Path(place), target)
+            if complaint is None:
                 return
-    raise OSError(f"{compiler[0]} failed: {error.strip()[-300:]}")
+    raise OSError(f"{compiler[0]} failed: {str(complaint).strip()[-300:]}")
 
 
 def _build(words: list[str], place: Path, target: Path) -> str | None:

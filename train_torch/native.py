@@ -28,7 +28,7 @@ _MODES = {"li": 0, "spike-count": 1, "mem-mean": 2, "leaky-mean": 3}
 
 
 def _structure(name: str, numbers: tuple[str, ...], pointers: tuple[str, ...]) -> Any:
-    fields = [(n, ctypes.c_int64) for n in numbers]
+    fields: list[tuple[str, Any]] = [(n, ctypes.c_int64) for n in numbers]
     fields += [(n, ctypes.c_double if n == "bias" else ctypes.c_void_p) for n in pointers]
     return type(name, (ctypes.Structure,), {"_fields_": fields})
 

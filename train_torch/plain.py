@@ -108,7 +108,9 @@ class PlainKernel:
         """Return the gradients of the drive and of the matrices."""
         raster = _raster(settings, w)
         made = {n: torch.zeros_like(x) for n, x in w.items() if x is not None and n in grads.wanted}
-        for_drive = torch.empty_like(drive) if drive is not None and "drive" in grads.wanted else None
+        for_drive = (
+            torch.empty_like(drive) if drive is not None and "drive" in grads.wanted else None
+        )
         populations = {"e": settings.v_start_exc}
         if settings.v_start_inh is not None:
             populations["i"] = settings.v_start_inh
@@ -236,7 +238,11 @@ def _cells_step(
         sane=(v_free.abs() < LOST_MV).all(),
     )  # fmt: skip
     return after, _Record(
-        v=v, ge=ge, gi=None if inh is None else gi, free=free, fired=fired,
+        v=v,
+        ge=ge,
+        gi=None if inh is None else gi,
+        free=free,
+        fired=fired,
         cut=v_free < cell.v_floor_mv,
     )
 
@@ -272,8 +278,7 @@ def _kept(
 
 def _all_kept(record: dict[str, _Record], settings: LayerSettings) -> dict[str, _Record]:
     return {
-        p: _kept(r, settings, settings.exc if p == "e" else settings.inh)
-        for p, r in record.items()
+        p: _kept(r, settings, settings.exc if p == "e" else settings.inh) for p, r in record.items()
     }
 
 

@@ -15,8 +15,8 @@ from train_torch.layer import (
     ConductanceCells,
     CurrentCells,
     EventTable,
-    Kernel,
     Keeping,
+    Kernel,
     LayerSettings,
     layer,
 )
@@ -181,4 +181,3 @@ def _logits(
             integrator.detach()
         integrator.take(kick)
     return integrator.logits()
-

@@ -311,9 +311,7 @@ class Trainer:
             out.write({"kind": "step", "ep": epoch, "step": self._state.step, **line})
         return sums
 
-    def _update(
-        self, chosen: NDArray[np.int64], stimulus: Stimulus, sums: _Sums
-    ) -> dict[str, Any]:
+    def _update(self, chosen: NDArray[np.int64], stimulus: Stimulus, sums: _Sums) -> dict[str, Any]:
         """Do one step of the optimiser, unless something is not finite; return what happened."""
         network, settings = self.network, self.settings
         labels = torch.from_numpy(self.task.labels(chosen)).to(network.device)

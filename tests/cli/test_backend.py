@@ -67,7 +67,8 @@ def test_float_type_loops_and_traces(call):
     runs = {
         name: call("sim", *NET, "--backend", "torch", *flags, name=name)
         for name, flags in (
-            ("auto", ()), ("eager", ("--train-kernel", "eager")), ("float32", ("--dtype", "float32")),
+            ("auto", ()), ("eager", ("--train-kernel", "eager")),
+            ("float32", ("--dtype", "float32")),
             ("traces", ("--record-traces",)),
         )
     }  # fmt: skip

@@ -42,19 +42,21 @@ def check_gradients(network, data, tag, prefix, tolerance, names, *, kernel="eag
         assert np.linalg.norm(found - expected) / norm < tolerance, theirs
 
 
-COBA = [
-    (tag, readout, damp, dtype, "cpp")
-    for tag in ("dt0p1", "dt0p25")
-    for readout, damp in (("rate", 80), ("mem_mean", 80), ("mem_mean", 1000))
-    for dtype in TYPES
-] + [
-    ("dt0p25", readout, 80, "float64", "function") for readout in ("rate", "mem_mean")
-] + [
-    ("dt0p25", "rate", 80, "float64", "eager"),
-    ("dt0p25", "mem_mean", 80, "float64", "eager"),
-    ("dt0p25", "mem_mean", 1000, "float64", "eager"),
-    ("dt0p25", "mem_mean", 1000, "float32", "eager"),
-]
+COBA = (
+    [
+        (tag, readout, damp, dtype, "cpp")
+        for tag in ("dt0p1", "dt0p25")
+        for readout, damp in (("rate", 80), ("mem_mean", 80), ("mem_mean", 1000))
+        for dtype in TYPES
+    ]
+    + [("dt0p25", readout, 80, "float64", "function") for readout in ("rate", "mem_mean")]
+    + [
+        ("dt0p25", "rate", 80, "float64", "eager"),
+        ("dt0p25", "mem_mean", 80, "float64", "eager"),
+        ("dt0p25", "mem_mean", 1000, "float64", "eager"),
+        ("dt0p25", "mem_mean", 1000, "float32", "eager"),
+    ]
+)
 
 
 @pytest.mark.parametrize(("tag", "readout", "damp", "dtype", "kernel"), COBA)

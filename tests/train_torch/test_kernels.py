@@ -9,7 +9,6 @@ import networks
 import numpy as np
 import pytest
 import torch
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -304,8 +303,8 @@ def test_random_small_networks(kernel, data):
     trainable = frozenset(data.draw(st.sets(st.sampled_from(["W_ee", "W_ei", "W_ie", "W_ii"]))))
     seed = data.draw(st.integers(0, 2**20))
     spec = PingSpec(
-        n_in=7, layers=tuple(LayerSpec(n_exc=e, n_inh=i) for e, i in zip(sizes, inhibition, strict=True)),
-        n_classes=3, readout=ReadoutSpec(mode=mode),
+        n_in=7, n_classes=3, readout=ReadoutSpec(mode=mode),
+        layers=tuple(LayerSpec(n_exc=e, n_inh=i) for e, i in zip(sizes, inhibition, strict=True)),
     )  # fmt: skip
     rng = np.random.default_rng(seed)
     weights = {n: rng.uniform(0, 0.03, s) for n, s in spec.matrix_shapes.items()}
@@ -322,6 +321,8 @@ def test_random_small_networks(kernel, data):
     assert_alike(
         spec, weights, stimulus, kernel=kernel, dtype=torch.float64, tolerance=1e-12, least=0,
         grad_tolerance=1e-9, keeping=Keeping(checkpoint_steps=every),
-        learning=Learning(trainable=trainable, v_grad_dampen=data.draw(st.sampled_from([1.0, 80.0]))),
+        learning=Learning(
+            trainable=trainable, v_grad_dampen=data.draw(st.sampled_from([1.0, 80.0]))
+        ),
         threshold=data.draw(st.sampled_from([0.0, 2.0])),
     )  # fmt: skip

@@ -22,8 +22,8 @@ from bridge.network.weights import Weights
 from sim_brian import run as brian
 from sim_brian.engine import EngineOptions
 from sim_brian.toolchain import missing_for
-from train_torch.library import why_missing
 from train_torch import simulate as mirror
+from train_torch.library import why_missing
 
 DT_MS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
