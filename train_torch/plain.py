@@ -66,9 +66,20 @@ class PlainKernel:
         self, settings: LayerSettings, drive: Tensor | None, w: Matrices, *, learns: bool
     ) -> tuple[LayerRun, Trajectory | None]:
         """Run all steps."""
+        return self.run(settings, input_raster(settings, w), drive, w, learns=learns)
+
+    def run(
+        self,
+        settings: LayerSettings,
+        raster: Tensor | None,
+        drive: Tensor | None,
+        w: Matrices,
+        *,
+        learns: bool,
+    ) -> tuple[LayerRun, Trajectory | None]:
+        """Run all steps on a raster of :func:`input_raster`; the host never waits."""
         state, every = _at_start(settings), settings.keeping.checkpoint_steps
         n_steps, w_out = settings.n_steps, w["w_out"]
-        raster = _raster(settings, w)
         counts = {p: torch.zeros_like(cells.v_mv) for p, cells in state.items()}
         spikes: dict[str, list[Tensor]] = {p: [] for p in state}
         out: list[Tensor] = []
@@ -106,7 +117,19 @@ class PlainKernel:
         grads: LayerGradients,
     ) -> tuple[Tensor | None, Matrices]:
         """Return the gradients of the drive and of the matrices."""
-        raster = _raster(settings, w)
+        raster = input_raster(settings, w)
+        return self.run_back(settings, raster, drive, w, trajectory, grads)
+
+    def run_back(
+        self,
+        settings: LayerSettings,
+        raster: Tensor | None,
+        drive: Tensor | None,
+        w: Matrices,
+        trajectory: Trajectory,
+        grads: LayerGradients,
+    ) -> tuple[Tensor | None, Matrices]:
+        """Return the gradients of the drive and of the matrices; the host never waits."""
         made = {n: torch.zeros_like(x) for n, x in w.items() if x is not None and n in grads.wanted}
         for_drive = (
             torch.empty_like(drive) if drive is not None and "drive" in grads.wanted else None
@@ -170,7 +193,7 @@ def _at_start(settings: LayerSettings) -> State:
     return state
 
 
-def _raster(settings: LayerSettings, w: Matrices) -> Tensor | None:
+def input_raster(settings: LayerSettings, w: Matrices) -> Tensor | None:
     """Return the input spikes of each step as counts, (step, trial, channel), in bytes."""
     events, w_in = settings.events, w["w_in"]
     if events is None or w_in is None:

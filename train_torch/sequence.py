@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from train_torch.graphs import GraphKernel
 from train_torch.inputs import InputBatch
 from train_torch.layer import (
     ConductanceCells,
@@ -67,12 +68,20 @@ def choose_kernel(name: str, device: torch.device, *, only_eager: str | None) ->
             reason = why_missing()
     if reason is not None:
         raise ValueError(f"--train-kernel {name} can't be used: {reason}")
+    if device.type == "cuda":
+        return _on_cuda(torch.cuda.current_device() if device.index is None else device.index)
     if name == "function" or device.type != "cpu":
         return PlainKernel()
     if name == "auto" and why_missing() is not None:
         _say_once(f"training in plain torch, several times slower: {why_missing()}")
         return PlainKernel()
     return CppKernel()
+
+
+@functools.cache
+def _on_cuda(index: int) -> Kernel:
+    """Return the kernel of a GPU, which keeps its graphs from call to call."""
+    return GraphKernel()
 
 
 @functools.cache
