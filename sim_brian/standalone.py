@@ -21,6 +21,12 @@ from sim_brian import build_cache, cuda_project, cuda_toolkit, toolchain
 from sim_brian.circuit import Circuit, Model, RawRun
 from sim_brian.executable import PROGRESS, ArrayFile, Executable, Generated
 from sim_brian.made_program import program_of, read_made
+from sim_brian.merged_sources import merge
+
+UNITS = 2
+"""C++ files into which the code objects go."""
+
+_HOST_FILES = ("objects.cpp", "synapses_classes.cpp", "network.cpp", "run.cpp", "main.cpp")
 
 
 def generate(model: Model, target: str, project: Path) -> Generated:
@@ -31,11 +37,6 @@ def generate(model: Model, target: str, project: Path) -> Generated:
     device = get_device()
     clock = brian2.Clock(dt=1 * brian2.second, name=cuda_project.CLOCK)
     circuit = model.build(clock)
-    if circuit.random and target != "cpp":
-        raise ValueError(
-            f"--codegen {target} can't seed the random numbers of this network for each run; use "
-            "--codegen cpp, cython or numpy"
-        )
     control = brian2.NeuronGroup(
         1,
         "n_steps : integer (shared, constant)\nreport : integer (shared, constant)"
@@ -67,8 +68,8 @@ def generate(model: Model, target: str, project: Path) -> Generated:
     wanted = [file for pair in spikes.values() for file in pair]
     wanted += [file for file, _ in traces.values()] + list(finals.values())
     if target == "cpp":
-        build_cache.add_precompiled_header(project)
         write_only(project / "objects.cpp", {file.name for file in wanted})
+        merge(project, _HOST_FILES, into="main.cpp", n_units=UNITS)
     else:
         cuda_project.adapt(
             project, {file.name for file in wanted}, nvcc=cuda_toolkit.nvcc(),

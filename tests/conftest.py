@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -12,6 +13,25 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault(
     "PINGBRIDGE_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "pingbridge")
 )
+# Nor are they asked for their commit at each of a thousand runs (tests/bridge/test_provenance.py).
+os.environ.setdefault("PINGBRIDGE_GIT_SHA", "unknown")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Take the libraries out of the garbage collector's sight, in a run of many tests.
+
+    Brian2 collects garbage before each run: a fifth of the time of a small one goes into walking
+    through the objects of sympy, matplotlib and torch, which never become garbage.
+    """
+    if len(session.items) < 100:
+        return
+    import brian2  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import scipy.signal  # noqa: F401
+    import torch  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

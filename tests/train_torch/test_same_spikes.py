@@ -164,9 +164,9 @@ def test_conductance_drive_and_bias():
 def test_the_compiled_program_at_every_step_size():
     if missing_for("cpp"):
         pytest.skip(missing_for("cpp"))
-    spec, weights = network("ping")
+    spec, weights = small_ping()  # compiled for tests/sim_brian/test_engine.py, too
     for dt_ms in DT_MS:  # one program: dt and input are values
-        check_same(spec, weights, events(dt_ms, 100.0), target="cpp")
+        check_same(spec, weights, events(dt_ms, 100.0, n_trials=1), target="cpp")
 
 
 @pytest.mark.compiler
