@@ -228,8 +228,10 @@ def part_d(runs: Runs) -> None:
     short = runs.measure("d_short", tree, 2.5, 10, RULES)
     long = runs.measure("d_long", tree, 30.0, 3, RULES)
     quenched = runs.measure("d_quenched", tree, 6.0, 3, noise="quenched")
-    known = (("e", "9.81", "9.94 ± 0.08", "9.6-10.3"), ("e_bg", "1.96", "1.92", "1.7-2.2"),
-             ("i", "11.72", "11.78", "11.4-12.2"), ("i_bg", "14.28", "14.56", "13.7-15.4"))  # fmt: skip
+    known = (
+             ("e", "9.81", "9.94 ± 0.08", "9.6-10.3"), ("e_bg", "1.96", "1.92", "1.7-2.2"),
+             ("i", "11.72", "11.78", "11.4-12.2"), ("i_bg", "14.28", "14.56", "13.7-15.4"),
+    )  # fmt: skip
     show("D. Default network: rates (Hz)",
          ("", "2.5 s known", "2.5 s here (10 runs)", "30 s known", "30 s here (3 runs)", "band",
           "quenched noise, 6 s (3 runs)"),
@@ -275,14 +277,12 @@ def _sweep(runs: Runs, title: str, name: str, keys: list[str], index: int | None
     rows = []
     for value, reference in known.items():
         tree = tree_of(DEFAULT, (keys, value, index))
-        measured = [
-            one["rates"] | one["rules"]["two_means"] | {"on_time_ms": one["rules"]["two_means"]["on_ms"]}
-            for one in runs.measure(f"{name}_{value:g}", tree, 6.0, 2)
-        ]  # fmt: skip
-        for one in measured:
-            one.pop("fractions"), one.pop("n_active_shares")
-        row = compared_row(value, mean_over_runs(measured), tree)
+        measured = []
+        for one in runs.measure(f"{name}_{value:g}", tree, 6.0, 2):
+            two = {k: v for k, v in one["rules"]["two_means"].items() if not isinstance(v, list)}
+            measured.append(one["rates"] | two | {"on_time_ms": two["on_ms"]})
         mean = mean_over_runs(measured)
+        row = compared_row(value, mean, tree)
         cells = []
         for kind in ("e", "e_bg", "i", "i_bg"):
             cell = f"{row[f'{kind}_sim_hz']:.2f}"
@@ -303,18 +303,25 @@ def _sweep(runs: Runs, title: str, name: str, keys: list[str], index: int | None
 
 def part_e(runs: Runs) -> None:
     """Sweep arousal."""
-    _sweep(runs, "E. Arousal (Hz; theory of the stable state in brackets)", "e", AROUSAL, None, {
+    title = "E. Arousal (Hz; theory of the stable state in brackets)"
+    _sweep(runs, title, "e", AROUSAL, None, {
         0: "10.01, 1.10, 11.51, 13.54, 59.2 / 0.64, 2.88, 719, 10.6",
         0.1: "10.04, 1.13, 11.55, 13.56, 59.7 / 0.63, 2.87, 809, 10.5",
         0.2: "9.85, 1.41, 11.54, 13.72, 57.2 / 0.90, 2.86, 498, 9.6",
         0.3: "9.82, 2.00, 11.74, 14.36, 51.5 / 1.57, 2.98, 239, 7.3",
         0.4: "9.90, 3.08, 12.15, 15.50, 40.4 / 3.20, 3.25, 90, 5.1",
-        0.5: "10.22 [10.17], 4.96 [4.88], 12.90 [13.26], 17.48 [16.72], 29.3 / 5.20, 3.75, 52, 3.8",
-        0.6: "10.63 [10.58], 8.03 [7.74], 13.91 [14.28], 20.15 [19.28], 21.0 / 6.9, 4.8, 42, 3.0",
-        0.7: "10.99 [10.95], 12.34 [11.69], 15.10 [15.48], 23.75 [22.60], 16.6 / 8.0, 6.2, 40, 2.8",
-        0.8: "11.28 [11.28], 17.18 [16.16], 16.40 [16.81], 27.91 [26.38], 14.6 / 8.9, 7.5, 40, 2.7",
-        0.9: "11.55 [11.56], 21.66 [20.37], 17.69 [18.11], 31.66 [30.11], 13.9 / 9.6, 8.1, 43, 2.7",
-        1.0: "11.75 [11.74], 24.76 [23.29], 18.62 [19.06], 34.68 [32.82], 13.6 / 10.0, 8.6, 44, 2.6",
+        0.5:
+            "10.22 [10.17], 4.96 [4.88], 12.90 [13.26], 17.48 [16.72], 29.3 / 5.20, 3.75, 52, 3.8",
+        0.6:
+            "10.63 [10.58], 8.03 [7.74], 13.91 [14.28], 20.15 [19.28], 21.0 / 6.9, 4.8, 42, 3.0",
+        0.7:
+            "10.99 [10.95], 12.34 [11.69], 15.10 [15.48], 23.75 [22.60], 16.6 / 8.0, 6.2, 40, 2.8",
+        0.8:
+            "11.28 [11.28], 17.18 [16.16], 16.40 [16.81], 27.91 [26.38], 14.6 / 8.9, 7.5, 40, 2.7",
+        0.9:
+            "11.55 [11.56], 21.66 [20.37], 17.69 [18.11], 31.66 [30.11], 13.9 / 9.6, 8.1, 43, 2.7",
+        1.0:
+            "11.75 [11.74], 24.76 [23.29], 18.62 [19.06], 34.68 [32.82], 13.6 / 10.0, 8.6, 44, 2.6",
     })  # fmt: skip
 
 
@@ -336,8 +343,10 @@ def part_f(runs: Runs) -> None:
 
 def part_g(runs: Runs) -> None:
     """Drive half of the clusters a little more."""
-    known = {0: (0.166, 0.167, 3.00), 0.05: (0.230, 0.110, 3.06), 0.1: (0.294, 0.056, 3.14),
-             0.25: (0.376, 0.009, 3.46), 0.5: (0.446, 0.0, 4.01), 1.0: (0.559, 0.0, 5.03)}  # fmt: skip
+    known = {
+        0: (0.166, 0.167, 3.00), 0.05: (0.230, 0.110, 3.06), 0.1: (0.294, 0.056, 3.14),
+        0.25: (0.376, 0.009, 3.46), 0.5: (0.446, 0.0, 4.01), 1.0: (0.559, 0.0, 5.03),
+    }  # fmt: skip
     rows = []
     for alpha, (on, off, n) in known.items():
         tree = tree_of(HALF, (["perturbation", "rate", "params"], alpha, 0))
@@ -379,7 +388,8 @@ def part_h(_: Any) -> None:
             truth.append(np.unpackbits(data[f"truth_packed_{k}"], axis=1)[:, :q].T.astype(bool))
         here, real = np.concatenate(active, axis=1), np.concatenate(truth, axis=1)
         rows.append((rule, known, f"{(here == real).mean():.3f}, {here[real].mean():.3f}"))
-    show("H. Detection of known activity: frame accuracy, hit rate", ("rule", "known", "here"), rows)
+    title = "H. Detection of known activity: frame accuracy, hit rate"
+    show(title, ("rule", "known", "here"), rows)
 
 
 def capacity(pairs: list[tuple[int, int]], n: int, k: int, m: int) -> tuple[float, float]:
@@ -407,10 +417,13 @@ def part_i(_: Any) -> None:
     """Bound the capacity of targeted swaps."""
     every = [(i, j) for i in range(18) for j in range(18) if i != j]
     ring = [(i, (i + 1) % 6) for i in range(6)]
-    rows = [("all swaps", m, f"{min(2 * m / 51, 2 / 3):.5f}",
-             *(f"{v:.5f}" for v in capacity(every, 18, 3, m))) for m in (1, 4, 12, 17, 18)]  # fmt: skip
-    rows += [("ring of six", m, f"{known}/18", *(f"{18 * v:.5f}/18" for v in capacity(
-        ring, 18, 3, m))) for m, known in ((1, 4), (2, 7), (3, 10), (4, 11), (5, 12), (6, 12))]  # fmt: skip
+    rows: list[tuple[Any, ...]] = []
+    for m in (1, 4, 12, 17, 18):
+        found = (f"{v:.5f}" for v in capacity(every, 18, 3, m))
+        rows.append(("all swaps", m, f"{min(2 * m / 51, 2 / 3):.5f}", *found))
+    for m, known in ((1, 4), (2, 7), (3, 10), (4, 11), (5, 12), (6, 12)):
+        found = (f"{18 * v:.5f}/18" for v in capacity(ring, 18, 3, m))
+        rows.append(("ring of six", m, f"{known}/18", *found))
     show("I. Capacity", ("pairs", "M", "known", "here, at least", "at most"), rows)
 
 

@@ -63,6 +63,7 @@ def generate(model: Model, target: str, project: Path) -> Generated:
         namespace={},
     )
     device.build(directory=str(project), compile=False, run=False, with_output=False)
+    order_clocks(project / ("main.cpp" if target == "cpp" else "main.cu"))
     spikes, traces, finals = _result_files(device, circuit)
     wanted = [file for pair in spikes.values() for file in pair]
     wanted += [file for file, _ in traces.values()] + list(finals.values())
@@ -98,6 +99,25 @@ def write_only(source: Path, names: set[str]) -> None:
         return
     kept = [block for block, (name,) in zip(blocks, found, strict=True) if name in names]
     source.write_text(text[:begin] + head + "".join(kept) + text[end:])
+
+
+_CLOCK_RESETS = re.compile(
+    r"(?m)(?:^[ \t]*_array_\w+_timestep\[0\] = \d+;\n[ \t]*_array_\w+_t\[0\] = [^;]+;\n){2,}"
+)
+
+
+def order_clocks(source: Path) -> None:
+    """Sort the lines of a generated program that set its clocks back.
+
+    Brian2 writes them in the order of a set, which changes from process to process; a network of
+    three clocks would be compiled up to six times.
+    """
+
+    def in_order(found: re.Match[str]) -> str:
+        lines = found[0].splitlines(keepends=True)
+        return "".join(sorted(a + b for a, b in zip(lines[::2], lines[1::2], strict=True)))
+
+    source.write_text(_CLOCK_RESETS.sub(in_order, source.read_text()))
 
 
 _ASKED = "            if (report_func)\n            {\n                current = std::clock();"
