@@ -246,7 +246,10 @@ class RateModel:
         """Return a field that holds a number, or None if it is missing or NaN."""
         if name not in self.fields:
             return None
-        value = np.asarray(self.fields[name], dtype=np.float64).ravel()
+        try:
+            value = np.asarray(self.fields[name], dtype=np.float64).ravel()
+        except (TypeError, ValueError):
+            raise ValueError(f"{self.source}: {name} is not numeric") from None
         return float(value[0]) if value.size and np.isfinite(value[0]) else None
 
 
