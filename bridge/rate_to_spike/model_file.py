@@ -258,6 +258,8 @@ class _Reader:
         self._fields, self._source = fields, source
 
     def array(self, name: str) -> NDArray[np.float64]:
+        if np.iscomplexobj(self._fields[name]):
+            raise ValueError(f"{self._source}: {name} is complex; needed are real numbers")
         try:
             found = np.asarray(self._fields[name], dtype=np.float64)
         except (TypeError, ValueError):
