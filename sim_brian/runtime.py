@@ -37,8 +37,9 @@ class RuntimeProgram:
         values = dict(values)
         seed = values.pop("control.seed", None)
         _set_values(network, circuit, values)
-        # A run of no length compiles what cython needs, so that it is not timed as a run.
-        network.run(0 * brian2.second, namespace={})
+        if self._target == "cython":
+            # A run of no length compiles what is needed, so that it is not timed as a run.
+            network.run(0 * brian2.second, namespace={})
         report = None
         if progress is not None:
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault(
     "PINGBRIDGE_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "pingbridge")
 )
+
+
+@pytest.fixture(autouse=True)
+def loaded_modules_are_not_searched_for_garbage():
+    """Keep what the imports left out of later collections.
+
+    Brian2 collects garbage at the begin of every run; with torch, sympy and the rest in memory that
+    takes longer than a small run itself.
+    """
+    yield
+    if "brian2" in sys.modules and not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

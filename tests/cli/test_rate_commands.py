@@ -12,7 +12,7 @@ from rate_models import fields, model_file
 from bridge.rate_to_spike import save_rate_model
 from cli import main
 
-SMALL = ("--task", "go-nogo", "--n-units", "20", "--trial-steps", "24", "--stim-on", "4",
+SMALL = ("--task", "go-nogo", "--n-units", "20", "--trial-steps", "12", "--stim-on", "2",
          "--stim-dur", "4", "--n-trials", "4", "--eval-trials", "4")  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_from_training_to_pictures(rate, tmp_path):
     model = scipy.io.loadmat(out / "model.mat")
     assert model["w"].min() == 0
     assert model["task"].item() == "go_nogo"
-    assert model["T"].item() == 24
+    assert model["T"].item() == 12
     given = ("--model", out / "model.mat", "--codegen", "numpy", "--n-trials", "3", "--jobs", "1")
     code, told, err = rate("search", *given, "--scaling-factors", "10", "15:20:5")
     assert code == 0, err
@@ -185,7 +185,7 @@ def test_the_samples_of_an_evaluation_obey_its_options(rate, tmp_path):
     assert (plain["go_spike_step"] == 0).any()
     assert not (samples("--init-v", "subthreshold")["go_spike_step"] == 0).any()
     assert len(samples("--t-ref", "20")["go_spike_step"]) < len(plain["go_spike_step"])
-    assert samples("--no-extra-column")["go_output"].shape == (2300,)
+    assert samples("--no-extra-column")["go_output"].shape == (1100,)
 
 
 def test_a_folder_of_models_has_files_for_each(rate, tmp_path):
@@ -279,8 +279,8 @@ def test_a_task_of_a_users_own_goes_all_the_way(rate, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "run"
     code, _, err = rate(
-        "train", "--task", "my_tasks:HoldTask", "--n-units", "20", "--trial-steps", "24",
-        "--stim-on", "4", "--stim-dur", "4", "--n-trials", "2", "--eval-trials", "2",
+        "train", "--task", "my_tasks:HoldTask", "--n-units", "20", "--trial-steps", "12",
+        "--stim-on", "2", "--stim-dur", "4", "--n-trials", "2", "--eval-trials", "2",
         "--out-dir", out,
     )  # fmt: skip
     assert code == 0, err

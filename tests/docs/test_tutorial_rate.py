@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 
 SMALL = {
     "N=200,": "N=24,",
-    '"T": 200,': '"T": 24,',
-    '"stim_on": 50,': '"stim_on": 4,',
+    '"T": 200,': '"T": 12,',
+    '"stim_on": 50,': '"stim_on": 2,',
     '"stim_dur": 25,': '"stim_dur": 4,',
     "num_updates = 1500": "num_updates = 3",
     "batch_size = 16": "batch_size = 2",
@@ -37,7 +37,7 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
 
     names = tutorial.run(tmp_path, smaller)
     assert len(names["losses"]) == 3
-    assert names["spk_go"].shape == (24, 2400)
+    assert names["spk_go"].shape == (24, 1200)
     assert names["best"] in (20, 25, 30)
     assert names["result"]["Total trials"] == 2
     assert names["model"]["w"].min() == 0
