@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,10 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
     assert names["model"]["w"].min() == 0
     assert not np.array_equal(names["model"]["w"], names["model"]["w0"])
     page = tutorial.PAGE.read_text()
+    # What the code prints at full size stands in the page.
+    printed = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    assert [text.split()[0] for text in printed] == ["rate", "Analyzing", "mean", "spiking"]
+    assert "OUTPUT" not in page
     drawn = sorted(p.name for p in tmp_path.glob("*.png"))
     assert len(drawn) == 5
     for name in drawn:
@@ -51,8 +56,6 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
 
 
 def test_the_task_of_the_documentation_can_be_trained_and_judged(monkeypatch):
-    import re
-
     from bridge.rate_to_spike.tasks import TaskFactory
     from train_torch.rate_rnn import make_network, train_rate_rnn
 
