@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def loaded_modules_are_not_searched_for_garbage():
+    """Keep what the imports left out of later collections.
+
+    Brian2 collects garbage at the begin of every run; with torch, sympy and the rest in memory that
+    takes longer than a small run itself.
+    """
+    yield
+    if "brian2" in sys.modules and not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
