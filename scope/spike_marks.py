@@ -71,6 +71,8 @@ class SpikeMarks(PathCollection):
 
     def _mark(self, renderer: RendererAgg) -> tuple[NDArray[np.float64], tuple[int, int]]:
         """Return the opacity of one mark, and where in it its point lies (row, column)."""
+        figure = self.get_figure()
+        assert figure is not None
         size = 4 + 2 * int(np.ceil(np.sqrt(self.get_sizes().max()) * renderer.dpi / 72.0))
         half = size // 2
         one = PathCollection(
@@ -78,7 +80,7 @@ class SpikeMarks(PathCollection):
             offset_transform=IdentityTransform(),
         )  # fmt: skip
         one.update_from(self)
-        one.set_figure(self.get_figure())
+        one.set_figure(figure)
         one.set_sizes(self.get_sizes(), renderer.dpi)
         one.set_clip_on(False)
         scratch = RendererAgg(size, size, renderer.dpi)
@@ -120,7 +122,7 @@ def covered(
     for opacity in np.unique(mark[mark > 0]):
         # How often is all that counts, and of an opaque mark only whether.
         over = points > 0 if opacity >= 1 else points.astype(np.int32)
-        n_over = np.zeros(shape, dtype=over.dtype)
+        n_over: NDArray[Any] = np.zeros(shape, dtype=over.dtype)
         for row, column in np.argwhere(mark == opacity):
             top, left = height - 1 - row, width - 1 - column
             n_over += over[top : top + shape[0], left : left + shape[1]]

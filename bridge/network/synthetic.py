@@ -89,7 +89,7 @@ def synthetic_spikes(
     elif overdrive != 1.0:
         warn_window_closed(n_steps * dt_ms)
     below = 2.0 ** math.ceil(math.log2(max(p.max(), 1e-6)))
-    rows = [np.empty((0, 3), dtype=np.int64)]
+    rows: list[NDArray[np.int64]] = [np.empty((0, 3), dtype=np.int64)]
     for trial in range(n_trials):
         step, channel, drawn = _low_draws(trial_seed(seed, trial), n_in, n_steps, below)
         spikes = drawn < p[step]
