@@ -70,29 +70,43 @@ class CurrentCells:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EventTable:
-    """Input spikes of a batch.
+    """Input spikes of a batch, by trial, then step.
 
     Attributes
     ----------
     n_steps, n_trials : int
-    rows : Tensor, int64, (event, 3)
-        Step, trial, channel; sorted by trial, then step.
+    start : Tensor, int64, (trial * n_steps + step,) + 1
+        Where the channels of each step begin.
+    channel : Tensor, int32
     """
 
     n_steps: int
     n_trials: int
-    rows: Tensor
+    start: Tensor
+    channel: Tensor
 
-    def by_step(self) -> tuple[Tensor, Tensor]:
-        """Return where each step's channels begin, int64, and all channels, int32.
-
-        The first has n_trials * n_steps + 1 entries: those of a trial lie together.
-        """
-        slot = self.rows[:, 1] * self.n_steps + self.rows[:, 0]
-        count = torch.bincount(slot, minlength=self.n_trials * self.n_steps)
+    @classmethod
+    def of(cls, rows: Tensor, *, n_steps: int, n_trials: int, device: torch.device) -> EventTable:
+        """Return the table of rows (step, trial, channel) on the CPU, by trial, then step."""
+        slot = rows[:, 1] * n_steps + rows[:, 0]
+        count = torch.bincount(slot, minlength=n_trials * n_steps)
         start = torch.zeros(len(count) + 1, dtype=torch.int64)
         torch.cumsum(count, 0, out=start[1:])
-        return start, self.rows[:, 2].to(torch.int32).contiguous()
+        return cls(
+            n_steps=n_steps, n_trials=n_trials, start=start.to(device),
+            channel=rows[:, 2].to(torch.int32).contiguous().to(device),
+        )  # fmt: skip
+
+    def raster(self, n_in: int) -> Tensor:
+        """Return counts of spikes, uint8, (step, trial, channel)."""
+        device, n = self.start.device, self.n_trials * self.n_steps
+        slot = torch.repeat_interleave(
+            torch.arange(n, device=device), self.start.diff(), output_size=len(self.channel)
+        )
+        one = torch.ones((), dtype=torch.uint8, device=device).expand(len(self.channel))
+        counts = torch.zeros((n, n_in), dtype=torch.uint8, device=device)
+        counts.index_put_((slot, self.channel.long()), one, accumulate=True)
+        return counts.view(self.n_trials, self.n_steps, n_in).transpose(0, 1).contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,7 +139,6 @@ class CppKernel:
         """Return the library's functions by name, what they are given, and what must live on."""
         start, events = settings.v_start_exc.contiguous(), settings.events
         external = settings.external
-        event_start, event_channel = (None, None) if events is None else events.by_step()
         numbers = [*settings.exc.numbers(), *settings.inh.numbers()]
         cells = (ctypes.c_double * len(numbers))(*numbers)
         tensors: dict[str, Tensor | None] = {
@@ -147,7 +146,8 @@ class CppKernel:
             "v_start_inh": None if settings.v_start_inh is None
             else settings.v_start_inh.contiguous(),
             "external": None if external is None else external.to(start.dtype).contiguous(),
-            "event_start": event_start, "event_channel": event_channel,
+            "event_start": None if events is None else events.start,
+            "event_channel": None if events is None else events.channel,
         }  # fmt: skip
         given = _pointers(_Given, tensors)
         w_in, w_out = w["w_in"], w["w_out"]

@@ -196,13 +196,7 @@ def _at_start(settings: LayerSettings) -> State:
 def input_raster(settings: LayerSettings, w: Matrices) -> Tensor | None:
     """Return the input spikes of each step as counts, (step, trial, channel), in bytes."""
     events, w_in = settings.events, w["w_in"]
-    if events is None or w_in is None:
-        return None
-    shape = (events.n_steps, events.n_trials, w_in.shape[0])
-    rows = events.rows.to(w_in.device)
-    one = torch.ones((), dtype=torch.uint8, device=w_in.device).expand(len(rows))
-    raster = torch.zeros(shape, dtype=torch.uint8, device=w_in.device)
-    return raster.index_put_(tuple(rows.unbind(1)), one, accumulate=True)
+    return None if events is None or w_in is None else events.raster(w_in.shape[0])
 
 
 def _step(

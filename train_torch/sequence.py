@@ -125,9 +125,9 @@ def run_layers(
     from train_torch.networks import RECURRENT, ForwardPass
 
     n_layers = sum(name.startswith("e") for name in starts)
-    events = EventTable(
-        n_steps=batch.n_steps, n_trials=batch.n_trials,
-        rows=batch.as_events().to(w["W_in"].device),
+    events = EventTable.of(
+        batch.as_events().cpu(), n_steps=batch.n_steps, n_trials=batch.n_trials,
+        device=w["W_in"].device,
     )  # fmt: skip
     counts: dict[str, Tensor] = {}
     spikes: dict[str, Tensor] = {}
