@@ -71,8 +71,6 @@ class SpikeMarks(PathCollection):
 
     def _mark(self, renderer: RendererAgg) -> tuple[NDArray[np.float64], tuple[int, int]]:
         """Return the opacity of one mark, and where in it its point lies (row, column)."""
-        figure = self.get_figure()
-        assert figure is not None
         size = 4 + 2 * int(np.ceil(np.sqrt(self.get_sizes().max()) * renderer.dpi / 72.0))
         half = size // 2
         one = PathCollection(
@@ -80,6 +78,8 @@ class SpikeMarks(PathCollection):
             offset_transform=IdentityTransform(),
         )  # fmt: skip
         one.update_from(self)
+        figure = self.get_figure()
+        assert figure is not None
         one.set_figure(figure)
         one.set_sizes(self.get_sizes(), renderer.dpi)
         one.set_clip_on(False)
@@ -121,13 +121,10 @@ def covered(
     clear = np.ones(shape, dtype=np.float32)
     for opacity in np.unique(mark[mark > 0]):
         # How often is all that counts, and of an opaque mark only whether.
-        over = points > 0 if opacity >= 1 else points.astype(np.int32)
-        n_over: NDArray[Any] = np.zeros(shape, dtype=over.dtype)
+        over = np.minimum(points, 1).astype(np.uint16) if opacity >= 1 else points.astype(np.uint32)
+        n_over = np.zeros(shape, dtype=over.dtype)
         for row, column in np.argwhere(mark == opacity):
             top, left = height - 1 - row, width - 1 - column
             n_over += over[top : top + shape[0], left : left + shape[1]]
-        if opacity >= 1:
-            clear[n_over] = 0.0
-        else:
-            clear *= ((1.0 - opacity) ** np.arange(n_over.max() + 1))[n_over]
+        clear *= ((1.0 - opacity) ** np.arange(n_over.max() + 1)).astype(np.float32)[n_over]
     return 1.0 - clear
