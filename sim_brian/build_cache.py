@@ -94,8 +94,9 @@ def _stage(built: Path, target: Path) -> Path:
 
 
 def _compile(project: Path, *, jobs: int) -> None:
+    # Compiled once and never again: nobody needs to know which file depends on which.
     done = subprocess.run(
-        ["make", f"-j{jobs}"], cwd=project, capture_output=True, text=True, check=False
+        ["make", f"-j{jobs}", "DEPS="], cwd=project, capture_output=True, text=True, check=False
     )
     if done.returncode:
         tail = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
