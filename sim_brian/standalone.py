@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sim_brian import build_cache, cuda_project, cuda_toolkit, toolchain
+from sim_brian import build_cache, cpp_project, cuda_project, cuda_toolkit, toolchain
 from sim_brian.circuit import Circuit, Model, RawRun
 from sim_brian.executable import PROGRESS, ArrayFile, Executable, Generated
 from sim_brian.made_program import program_of, read_made
@@ -71,6 +71,7 @@ def generate(model: Model, target: str, project: Path) -> Generated:
         build_cache.add_precompiled_header(project)
         write_only(project / "objects.cpp", {file.name for file in wanted})
         rarely_ask_the_time(project / "network.cpp")
+        cpp_project.merge(project)
     else:
         cuda_project.adapt(
             project, {file.name for file in wanted}, nvcc=cuda_toolkit.nvcc(),
