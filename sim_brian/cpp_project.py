@@ -1,8 +1,8 @@
 """Generated C++ projects, put together so that they compile fast.
 
 Brian2 writes a file for each piece of work of a step, eighty for a network of a few layers. Each
-is a few lines of its own under hundreds that all have in common: compiled one by one, four fifths of
-the time go into those, and a sixth into a list of dependencies that nobody will ever need.
+is a few lines of its own under hundreds that all have in common, and a sixth of the time goes into
+a list of dependencies that nobody will ever need.
 """
 
 from __future__ import annotations
