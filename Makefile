@@ -39,9 +39,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# train.py also measures snnTorch and Norse where they are installed (extra `bench`). Installed by
+# train.py also measures snnTorch, Norse and SpikingJelly where they are installed (extra `bench`). By
 # name alone they may replace torch by a CUDA build; this leaves it as it is:
-#     .venv/bin/python -m pip install -c constraints.txt --no-deps snntorch norse nir nirtorch
+#     .venv/bin/python -m pip install -c constraints.txt --no-deps snntorch norse nir nirtorch spikingjelly loguru
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/train.py

@@ -20,13 +20,14 @@ from bridge.runs.groups_rate import (
     RateFactorOptions,
     RateModelDirOptions,
     RateModelOptions,
+    RateParallelOptions,
     RatePlotOptions,
     RateRunOptions,
     RateSearchOptions,
+    RateSearchRunOptions,
     RateSpikingOptions,
     RateTaskOptions,
 )
-from bridge.runs.groups_scan import ParallelOptions
 from cli.common import ARGV, resolve_options
 from cli.rate import refuse_for_task, task_settings
 
@@ -60,11 +61,12 @@ def search(**given: Any) -> None:
     jobs = [(path, model, _task(resolved, model, path)) for path in paths
             if (model := RateModel.load(path))]  # fmt: skip
     options = _search_options(resolved)
-    out_dir = resolved[RateRunOptions].out_dir or paths[0].parent / "search"
+    run_options = _run_options(resolved)
+    out_dir = run_options.out_dir or paths[0].parent / "search"
     config = resolved.to_json() | {"derived": {"scaling_factors": factors}}
     with RunFolder(
         out_dir, mode="rate search", config=config, argv=ARGV,
-        wipe=resolved[RateRunOptions].wipe_dir, protect=paths,
+        wipe=run_options.wipe_dir, protect=paths,
     ) as run:  # fmt: skip
         for path, model, task in jobs:
             stem = path.stem if len(jobs) > 1 else ""
@@ -114,7 +116,7 @@ def _search_options(resolved: Resolved, **more: Any) -> SearchOptions:
     from bridge.rate_to_spike.lif import LifParameters
     from bridge.rate_to_spike.search import SearchOptions
 
-    spiking, parallel = resolved[RateSpikingOptions], resolved[ParallelOptions]
+    spiking, parallel = resolved[RateSpikingOptions], resolved[RateParallelOptions]
     if RateSearchOptions in resolved.options:
         options = resolved[RateSearchOptions]
         more |= {
@@ -123,7 +125,7 @@ def _search_options(resolved: Resolved, **more: Any) -> SearchOptions:
         }  # fmt: skip
     return SearchOptions(
         n_trials=spiking.n_trials,
-        seed=resolved[RateRunOptions].seed,
+        seed=_run_options(resolved).seed,
         rectify=_RECTIFY[resolved[RateModelOptions].rectify],
         balanced=spiking.balanced,
         init_v=spiking.init_v,
@@ -134,16 +136,24 @@ def _search_options(resolved: Resolved, **more: Any) -> SearchOptions:
         ),
         jobs=parallel.jobs,
         scheduler=parallel.scheduler,
+        batch=parallel.batch,
         engine=_engine(resolved),
         **more,
     )  # fmt: skip
+
+
+def _run_options(resolved: Resolved) -> RateRunOptions:
+    """Return seed, folder and target; the search has a seed of its own."""
+    if RateSearchRunOptions in resolved.options:
+        return resolved[RateSearchRunOptions]
+    return resolved[RateRunOptions]
 
 
 def _engine(resolved: Resolved) -> EngineOptions:
     from sim_brian.engine import EngineOptions
     from sim_brian.toolchain import missing_for
 
-    target = resolved[RateRunOptions].codegen
+    target = _run_options(resolved).codegen
     missing = missing_for(target) if target == "cuda" else None
     if missing is not None:
         raise ValueError(missing)
@@ -259,6 +269,7 @@ def convert(**given: Any) -> None:
     resolved, _ = resolve_options("rate convert", given, RATE_CONVERT_GROUPS)
     path, model, factor, task = _chosen(resolved)
     options = _search_options(resolved)
+    _say_seen(model, options)
     network = to_spiking(model, rectify=options.rectify, parameters=options.parameters)
     with _run_folder(resolved, "rate convert", path, factor) as run:
         arrays: dict[str, Any] = {
@@ -285,6 +296,7 @@ def eval_(**given: Any) -> None:
     resolved, _ = resolve_options("rate eval", given, RATE_EVAL_GROUPS)
     path, model, factor, task = _chosen(resolved)
     options, wanted = _search_options(resolved), resolved[RateEvalOptions]
+    _say_seen(model, options)
     with _run_folder(resolved, "rate eval", path, factor) as run:
         comparison = compare_with_rate_model(model, task, factor, options, label="trials")
         found = summarise(comparison)
@@ -293,7 +305,8 @@ def eval_(**given: Any) -> None:
         if wanted.all_trial_types or wanted.plots:
             samples = sample_trials(
                 model, task, factor, seed=options.seed, rectify=options.rectify,
-                engine=options.engine,
+                init_v=options.init_v, parameters=options.parameters,
+                extra_column=options.extra_column, engine=options.engine,
             )  # fmt: skip
             if wanted.all_trial_types:
                 write_samples(run.path("sample_trials.npz"), samples)
@@ -316,7 +329,7 @@ def plot(**given: Any) -> None:
         raise ValueError(f"--start {start_ms:g} ms leaves nothing of {5 * task.n_steps} ms")
     with _run_folder(resolved, "rate plot", path, factor) as run:
         samples = sample_trials(
-            model, task, factor, seed=resolved[RateRunOptions].seed,
+            model, task, factor, seed=_run_options(resolved).seed,
             rectify=_RECTIFY[resolved[RateModelOptions].rectify], engine=_engine(resolved),
         )  # fmt: skip
         for name, figure in (
@@ -340,6 +353,14 @@ def _chosen(resolved: Resolved) -> tuple[Path, RateModel, float, AbstractTask]:
     path, factor = load_model_and_scaling_factor(given, resolved[RateFactorOptions].scaling_factor)
     model = RateModel.load(path)
     return path, model, factor, _task(resolved, model, path)
+
+
+def _say_seen(model: RateModel, options: SearchOptions) -> None:
+    from bridge.rate_to_spike.evaluation import seen_before
+
+    seen = seen_before(model, options.seed)
+    if seen is not None:
+        log.warning("%s", seen)
 
 
 def _run_folder(resolved: Resolved, mode: str, path: Path, factor: float) -> RunFolder:

@@ -76,6 +76,47 @@ def draw_search(
     return figure
 
 
+def draw_searches(
+    searches: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
+    *,
+    bars: Mapping[str, float] | None = None,
+) -> Figure:
+    """Return the accuracies of several networks against the scaling factor, a panel for each task.
+
+    Parameters
+    ----------
+    searches : mapping
+        Task to name of a network to the rows of its search.
+    bars : mapping, optional
+        Accuracy that a task asks for.
+    """
+    looks = ((EXC, "o"), (INH, "s"), ("black", "^"), (GREY, "D"))
+    with house_style():
+        figure = new_figure(3.2 * len(searches) + 0.6, 3.4, 100)
+        axes = figure.subplots(1, len(searches), sharey=True, squeeze=False)[0]
+        for ax, (task, networks) in zip(axes, searches.items(), strict=True):
+            for k, (name, rows) in enumerate(networks.items()):
+                colour, marker = looks[k % len(looks)]
+                factors = [row["scaling_factor"] for row in rows]
+                ax.plot(
+                    factors, [row["strict"] for row in rows], color=colour, marker=marker,
+                    markersize=4, linewidth=1.2, label=name,
+                )  # fmt: skip
+                if any(row["strict"] != row["published"] for row in rows):
+                    ax.plot(
+                        factors, [row["published"] for row in rows], color=colour,
+                        linestyle=(0, (2, 2)), linewidth=1,
+                    )  # fmt: skip
+            if bars and task in bars:
+                ax.axhline(bars[task], color=GREY, linewidth=0.8, linestyle=":")
+            ax.set_ylim(-0.02, 1.05)
+            dress(ax, title=task, xlabel="Scaling factor (Hz)")
+        axes[0].set_ylabel("Accuracy")
+        axes[0].legend(loc="lower left")
+        figure.tight_layout()
+    return figure
+
+
 def draw_output(
     output: NDArray[np.float64], *, dt_s: float, title: str = "", threshold: float | None = None
 ) -> Figure:

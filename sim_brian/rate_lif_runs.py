@@ -138,6 +138,7 @@ def run_trials(
     keep_outputs: bool = False,
     jobs: int | None = None,
     scheduler: str | None = None,
+    batch: int | None = None,
     engine: EngineOptions | None = None,
     store: ResultStore | None = None,
     label: str | None = None,
@@ -157,6 +158,8 @@ def run_trials(
         See :class:`Batch`.
     jobs, scheduler, store, label
         See :func:`bridge.runs.parallel.parallel_map`.
+    batch : int, optional
+        Trials of one simulation; as many as make :data:`CELLS_AT_ONCE` cells if not given.
     engine : EngineOptions, optional
 
     Yields
@@ -166,18 +169,19 @@ def run_trials(
         window's begin, NaN without an answer); ``rate_exc_hz``, ``rate_inh_hz``; with
         `keep_outputs` also ``outputs``, shape (trial, factor, rate step - 1).
     """
-    batch = Batch(
+    shared = Batch(
         network=network, factors=tuple(float(f) for f in factors), seed=seed, threshold=threshold,
         init_v=init_v, independent=independent, keep_outputs=keep_outputs,
         n_columns=trials[0].u.shape[1],
     )  # fmt: skip
-    batch = dataclasses.replace(batch, trials_at_once=trials_at_once(batch, len(trials)))
-    blocks = blocks_of(trials, batch.trials_at_once)
+    size = trials_at_once(shared, len(trials)) if batch is None else min(batch, len(trials))
+    shared = dataclasses.replace(shared, trials_at_once=size)
+    blocks = blocks_of(trials, size)
     with contextlib.ExitStack() as stack:
         done = len(store.done()) if store is not None else 0
         if done < len(blocks):
             jobs = min(jobs or count_cores(), len(blocks) - done)
-            make = _maker(stack, batch, blocks, engine, jobs, scheduler)
+            make = _maker(stack, shared, blocks, engine, jobs, scheduler)
         else:
             make = functools.partial(_nothing_left)
         for _, result in parallel_map(

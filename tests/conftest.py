@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,21 +18,17 @@ os.environ.setdefault(
 os.environ.setdefault("PINGBRIDGE_GIT_SHA", "unknown")
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Take the libraries out of the garbage collector's sight, in a run of many tests.
+@pytest.fixture(autouse=True)
+def loaded_modules_are_not_searched_for_garbage():
+    """Keep what the imports left out of later collections.
 
-    Brian2 collects garbage before each run: a fifth of the time of a small one goes into walking
-    through the objects of sympy, matplotlib and torch, which never become garbage.
+    Brian2 collects garbage at the begin of every run; with torch, sympy and the rest in memory that
+    takes longer than a small run itself.
     """
-    if len(session.items) < 100:
-        return
-    import brian2  # noqa: F401
-    import matplotlib.figure  # noqa: F401
-    import scipy.signal  # noqa: F401
-    import torch  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
+    yield
+    if "brian2" in sys.modules and not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

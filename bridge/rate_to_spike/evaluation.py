@@ -55,6 +55,17 @@ def load_model_and_scaling_factor(
     return Path(path), found
 
 
+def seen_before(model: RateModel, seed: int) -> str | None:
+    """Return a warning if these are the trials by which the scaling factor was chosen."""
+    searched = model.number("search_seed")
+    if searched is None or int(searched) != seed:
+        return None
+    return (
+        f"seed {seed} is that of the search: these are not fresh trials but those that chose the "
+        "scaling factor; take another seed"
+    )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
     """The same trials through the rate network and the spiking one.
@@ -230,6 +241,9 @@ def evaluate_task(
     task = task_of(model, task_name, task_settings, path=path)
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
+    seen = seen_before(model, seed)
+    if seen is not None:
+        warnings.warn(f"{path.name}: {seen}", UserWarning, stacklevel=2)
     options = SearchOptions(
         n_trials=n_trials, seed=seed, rectify=rectify, jobs=n_workers, engine=engine
     )

@@ -46,6 +46,8 @@ class SearchOptions:
     parameters : LifParameters
     jobs : int, optional
     scheduler : str, optional
+    batch : int, optional
+        Trials side by side in one simulation; the results do not depend on it.
     engine : EngineOptions, optional
     """
 
@@ -61,6 +63,7 @@ class SearchOptions:
     parameters: LifParameters = field(default_factory=LifParameters)
     jobs: int | None = None
     scheduler: str | None = None
+    batch: int | None = None
     engine: EngineOptions | None = None
 
     def __post_init__(self) -> None:
@@ -68,6 +71,8 @@ class SearchOptions:
             raise ValueError(f"n_trials = {self.n_trials!r} must be a whole number")
         if self.n_trials < 1:
             raise ValueError(f"n_trials = {self.n_trials} must be at least 1")
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"batch = {self.batch} must be at least 1")
         if self.score not in RULES:
             raise ValueError(f"score = {self.score!r} is unknown; use {' or '.join(RULES)}")
 
@@ -147,8 +152,8 @@ def measure(
             network, [factors[k] for k in chosen], trials[begin:end], seed=options.seed,
             threshold=task.threshold, init_v=options.init_v, independent=options.independent,
             keep_outputs=keep_outputs, jobs=options.jobs, scheduler=options.scheduler,
-            engine=options.engine, store=None if store is None else store(number, end - begin),
-            label=label,
+            batch=options.batch, engine=options.engine,
+            store=None if store is None else store(number, end - begin), label=label,
         )  # fmt: skip
         for block in blocks:
             begin = found.enter(chosen, begin, block)

@@ -246,7 +246,10 @@ class RateModel:
         """Return a field that holds a number, or None if it is missing or NaN."""
         if name not in self.fields:
             return None
-        value = np.asarray(self.fields[name], dtype=np.float64).ravel()
+        try:
+            value = np.asarray(self.fields[name], dtype=np.float64).ravel()
+        except (TypeError, ValueError):
+            raise ValueError(f"{self.source}: {name} is not numeric") from None
         return float(value[0]) if value.size and np.isfinite(value[0]) else None
 
 
@@ -255,6 +258,8 @@ class _Reader:
         self._fields, self._source = fields, source
 
     def array(self, name: str) -> NDArray[np.float64]:
+        if np.iscomplexobj(self._fields[name]):
+            raise ValueError(f"{self._source}: {name} is complex; needed are real numbers")
         try:
             found = np.asarray(self._fields[name], dtype=np.float64)
         except (TypeError, ValueError):

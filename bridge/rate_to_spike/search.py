@@ -47,10 +47,13 @@ class SearchResult:
         Factors within one standard error of the best.
     measured : Measured
     warnings : list of str
+    seed : int
+        Of the trials: an evaluation with the same seed would run these trials again.
     """
 
     best: Any
     score: str
+    seed: int
     plateau: list[Any]
     measured: Measured
     warnings: list[str]
@@ -69,6 +72,7 @@ class SearchResult:
             "all_perfs_strict": self.measured.accuracies("strict"),
             "scaling_factors": np.array([float(f) for f in self.measured.factors]),
             "n_trials_per_factor": ran.astype(np.float64),
+            "search_seed": float(self.seed),
         }
 
     def rows(self) -> list[dict[str, Any]]:
@@ -115,6 +119,7 @@ def search_model(
     return SearchResult(
         best=at,
         score=options.score,
+        seed=options.seed,
         plateau=plateau(measured.factors, accuracies, len(measured.trials)),
         measured=measured,
         warnings=_doubts(model, measured, best),
@@ -167,7 +172,7 @@ def lambda_grid_search(
     """Find the best scaling factor of a model file, or of every one in a folder.
 
     The results are written into the file: ``opt_scaling_factor``, ``all_perfs`` (published rule),
-    ``all_perfs_strict``, ``scaling_factors``, ``n_trials_per_factor``.
+    ``all_perfs_strict``, ``scaling_factors``, ``n_trials_per_factor``, ``search_seed``.
 
     Parameters
     ----------

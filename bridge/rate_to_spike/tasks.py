@@ -21,6 +21,8 @@ from bridge.rate_to_spike.names import normalise_name, unknown
 Seed = bool | int | np.random.Generator | None
 """False or None: NumPy's global generator. True: that, seeded with 42. Else one of its own."""
 
+MOST_STEPS = 1_000_000
+"""Longest trial, 83 minutes: a damaged file must not ask for all memory."""
 DEFAULT_THRESHOLD = 0.7
 """Amplitude that an answer must cross (Source: Kim et al. 2019)."""
 NO_RESPONSE_MAX = 0.3
@@ -191,10 +193,13 @@ class AbstractTask(ABC):
             )
         for key in self.required:
             value = self.settings[key]
-            whole = isinstance(value, int | float | np.integer | np.floating)
-            if not whole or isinstance(value, bool) or value != int(value) or value < 0:
+            number = isinstance(value, int | float | np.integer | np.floating)
+            # The bound comes first: NaN and infinity have no int().
+            within = number and not isinstance(value, bool) and 0 <= value <= MOST_STEPS
+            if not within or value != int(value):
                 raise ValueError(
-                    f"task {self.name}: {key} = {value!r} must be a whole number of rate steps"
+                    f"task {self.name}: {key} = {value!r} must be a whole number of rate steps "
+                    f"between 0 and {MOST_STEPS}"
                 )
             self.settings[key] = int(value)
         if self.settings["T"] < 2:

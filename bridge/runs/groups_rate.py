@@ -191,11 +191,31 @@ class RateRunOptions(Options):
         None, "output folder", shown_default="a folder named after the command beside the model"
     )
     wipe_dir: bool = option(False, "clear the output folder first (only one of our own)")
-    seed: int = option(1, "seed of trials, initial voltages and noise", at_least=0,
-                       at_most=2**31 - 1)  # fmt: skip
+    seed: int = option(
+        2, "seed of trials, initial voltages and noise; another than that of the search, or the "
+        "trials are not fresh", at_least=0, at_most=2**31 - 1,
+    )  # fmt: skip
     codegen: str = option(
         "auto", "Brian2 target; auto takes the cheapest, compilation included",
         choices=("auto", "numpy", "cython", "cpp", "cuda"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateSearchRunOptions(RateRunOptions):
+    """Run and output."""
+
+    seed: int = option(1, "seed of trials, initial voltages and noise", at_least=0,
+                       at_most=2**31 - 1)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateParallelOptions(ParallelOptions):
+    """Parallel execution."""
+
+    batch: int | None = option(
+        None, "trials side by side in one simulation, each at every scaling factor", at_least=1,
+        at_most=100_000, shown_default="as many as make 2400 cells, at least 1",
     )  # fmt: skip
 
 
@@ -205,17 +225,17 @@ RATE_TRAIN_GROUPS = (
 """Groups of `rate train`."""
 RATE_SEARCH_GROUPS = (
     RateModelOptions, RateModelDirOptions, RateTaskOptions, RateSpikingOptions, RateSearchOptions,
-    ParallelOptions, RateRunOptions,
+    RateParallelOptions, RateSearchRunOptions,
 )  # fmt: skip
 """Groups of `rate search`."""
 RATE_CONVERT_GROUPS = (
-    RateModelOptions, RateFactorOptions, RateTaskOptions, RateSpikingOptions, ParallelOptions,
+    RateModelOptions, RateFactorOptions, RateTaskOptions, RateSpikingOptions, RateParallelOptions,
     RateRunOptions,
 )  # fmt: skip
 """Groups of `rate convert`."""
 RATE_EVAL_GROUPS = (
     RateModelOptions, RateFactorOptions, RateTaskOptions, RateSpikingOptions, RateEvalOptions,
-    ParallelOptions, RateRunOptions,
+    RateParallelOptions, RateRunOptions,
 )  # fmt: skip
 """Groups of `rate eval`."""
 RATE_PLOT_GROUPS = (

@@ -94,6 +94,7 @@ def test_the_callers_fields_are_not_changed():
         ({"taus_gaus": None}, "taus_gaus missing"),
         ({"w": np.full((20, 20), np.nan)}, "w has entries that are not finite"),
         ({"w_in": "text"}, "w_in is not numeric"),
+        ({"w": np.full((20, 20), 1j)}, "w is complex"),
         ({"N": np.array([20, 20])}, "needed is a number"),
         ({"N": 0}, "must be at least 1"),
     ],

@@ -71,7 +71,7 @@ def test_a_search_prints_what_the_original_prints_and_writes_its_fields(tmp_path
 @pytest.mark.filterwarnings("ignore:.*edge of the grid")
 def test_a_search_depends_on_its_seed_alone(tmp_path, monkeypatch):
     path = model_file(tmp_path / "m.mat")
-    given = {"scaling_factors": [10, 15], "n_trials": 4, "verbose": False, **FAST}
+    given = {"scaling_factors": [10, 15], "n_trials": 2, "verbose": False, **FAST}
 
     def found():
         return [held(path)[name].tolist() for name in ("all_perfs", "all_perfs_strict")]
@@ -119,7 +119,7 @@ def test_a_folder_of_models(tmp_path):
         ({"model_path": "m.mat", "task_name": "xor"}, ValueError, "1 input channels, the task"),
         ({"model_path": "m.mat", "method": "magic"}, ValueError, "use batched or process"),
         ({"model_path": "m.mat", "score": "kind"}, ValueError, "use strict or published"),
-        ({"model_path": "m.mat", "task_settings": {"T": 8}}, ValueError, "not before T = 8"),
+        ({"model_path": "m.mat", "task_settings": {"T": 6}}, ValueError, "not before T = 6"),
         ({"model_path": "m.mat", "task_settings": {"eval_end": 9999}}, ValueError, "eval_end"),
         ({"model_path": "lacking.mat"}, ValueError, "w_out missing"),
     ],
@@ -140,7 +140,7 @@ def test_bad_searches_are_refused_before_anything_runs(tmp_path, monkeypatch, gi
 def test_settings_are_merged_over_those_of_the_file(tmp_path):
     model = RateModel.load(model_file(tmp_path / "m.mat"))
     task = task_of(model, "go-nogo", {"stim_dur": 6, "T": None})
-    assert (task.settings["T"], task.settings["stim_on"], task.settings["stim_dur"]) == (24, 4, 6)
+    assert (task.settings["T"], task.settings["stim_on"], task.settings["stim_dur"]) == (12, 2, 6)
     other = RateModel.from_fields(fields())  # says nothing
     assert task_of(other, "go-nogo").settings["T"] == 200
     assert task_of(other, None, path="models/go-nogo/x.mat").name == "go_nogo"
@@ -156,8 +156,8 @@ def test_balanced_trials_take_turns():
     drawn = draw_trials(task, 60, 0)
     assert {t.type for t in drawn} == {"go", "nogo"}
     assert [t.type for t in draw_trials(task, 30, 0)] == [t.type for t in drawn[:30]]
-    assert drawn[0].u.shape == (1, 25)
-    assert draw_trials(task, 1, 0, extra_column=False)[0].u.shape == (1, 24)
+    assert drawn[0].u.shape == (1, 13)
+    assert draw_trials(task, 1, 0, extra_column=False)[0].u.shape == (1, 12)
 
 
 def rigged(monkeypatch, accuracy):
@@ -291,7 +291,8 @@ def test_a_task_of_a_users_own_is_searched_and_evaluated(tmp_path, monkeypatch):
     path = tmp_path / "m.mat"
     save_rate_model(path, {**fields(), "task": "flip"})
     lambda_grid_search(path, None, 2, [15], verbose=False, **FAST)
-    found = evaluate_task("flip", path, n_trials=2, **FAST)
+    with pytest.warns(UserWarning, match="not fresh trials"):
+        found = evaluate_task("flip", path, n_trials=2, **FAST)
     assert {"up_trials", "down_trials"} & set(found)
     assert evaluate_single_trial("flip", path, 15, rng=1, engine=NUMPY) in (0, 1)
 
@@ -310,7 +311,7 @@ def test_single_trials_and_whole_evaluations_obey_the_rules(tmp_path, threshold,
         one = evaluate_single_trial("go-nogo", path, 15, settings, rng=k, engine=NUMPY)
         assert one == right
     assert labels == {0, 1}
-    assert (evaluator.eval_end, evaluator.eval_amp_thresh) == (800, threshold)
+    assert (evaluator.eval_end, evaluator.eval_amp_thresh) == (600, threshold)
     found = evaluate_task("go-nogo", path, n_trials=3, task_settings=settings, **FAST)
     assert (found["Correct trials"], found["Incorrect trials"]) == (3 * right, 3 - 3 * right)
     assert found["overall_accuracy"] == right
@@ -335,8 +336,8 @@ def test_samples_and_plots(tmp_path):
     evaluate_task("go-nogo", path, 15.0, n_trials=1, all_trial_types=True, save_plots=True, **FAST)
     with np.load(tmp_path / "sample_trials.npz", allow_pickle=False) as archive:
         assert archive["types"].tolist() == ["go", "nogo"]
-        assert archive["go_output"].shape == (2400,)
-        assert archive["go_target"].shape == (23,)
+        assert archive["go_output"].shape == (1200,)
+        assert archive["go_target"].shape == (11,)
         assert archive["go_stimulus"].sum() == 4
     drawn = sorted(p.name for p in (tmp_path / "plots").iterdir())
     assert drawn == ["go_spike_raster.png", "network_output.png", "nogo_spike_raster.png"]
@@ -382,10 +383,10 @@ def test_an_adapter_runs_a_model_of_any_size(tmp_path):
     assert adapter.N == 20
     task = GoNogoSpikingTask(SHORT)
     result = task.evaluate_trial(adapter, *task.generate_stimulus("go"))
-    assert result["spikes"].shape == (20, 2400)
+    assert result["spikes"].shape == (20, 1200)
     assert result["label"] == "go"
     rates = adapter.compute_firing_rates(result["spikes"])
-    np.testing.assert_allclose(rates, result["spikes"].sum(axis=1) / 0.12)
+    np.testing.assert_allclose(rates, result["spikes"].sum(axis=1) / 0.06)
 
 
 def test_configured_networks(tmp_path):

@@ -119,6 +119,9 @@ def test_decisions_of_go_and_nogo():
     [
         ("go_nogo", {"T": 50, "stim_on": 40, "stim_dur": 10}, "end at step 50"),
         ("go_nogo", {"stim_on": 1.5}, "whole number"),
+        ("go_nogo", {"T": float("nan")}, "T = nan must be a whole number"),
+        ("go_nogo", {"T": float("inf")}, "between 0 and 1000000"),
+        ("go_nogo", {"T": 10**300}, "between 0 and 1000000"),
         ("xor", {"T": 160}, "not before T = 160"),
         ("mante", {"encoding": "loud"}, "use one of cue, noisy"),
         ("memory", {}, "available: go_nogo, mante, xor"),

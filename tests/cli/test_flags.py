@@ -62,7 +62,7 @@ ELSEWHERE = {
     # printed: below
     "burn_in",
     # where it runs: below, and test_backend.py
-    "backend", "dtype", "kernels", "codegen", "device", "fast_math", "modal", "modal_gpu",
+    "backend", "dtype", "train_kernel", "codegen", "device", "fast_math", "modal", "modal_gpu",
     # test_build.py, tests/train_torch/test_on_a_gpu.py
     "compute_capability", "deterministic",
 }  # fmt: skip

@@ -12,7 +12,7 @@ from rate_models import fields, model_file
 from bridge.rate_to_spike import save_rate_model
 from cli import main
 
-SMALL = ("--task", "go-nogo", "--n-units", "20", "--trial-steps", "24", "--stim-on", "4",
+SMALL = ("--task", "go-nogo", "--n-units", "20", "--trial-steps", "12", "--stim-on", "2",
          "--stim-dur", "4", "--n-trials", "4", "--eval-trials", "4")  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_from_training_to_pictures(rate, tmp_path):
     model = scipy.io.loadmat(out / "model.mat")
     assert model["w"].min() == 0
     assert model["task"].item() == "go_nogo"
-    assert model["T"].item() == 24
+    assert model["T"].item() == 12
     given = ("--model", out / "model.mat", "--codegen", "numpy", "--n-trials", "3", "--jobs", "1")
     code, told, err = rate("search", *given, "--scaling-factors", "10", "15:20:5")
     assert code == 0, err
@@ -121,6 +121,71 @@ def test_a_search_goes_on_where_it_was_stopped(rate, tmp_path, monkeypatch):
     assert rate(*words)[0] == 0
     assert len(calls) == 4  # one trial was left
     assert scipy.io.loadmat(path)["opt_scaling_factor"].item() == 15
+
+
+def test_an_evaluation_takes_other_trials_than_the_search(rate, tmp_path, monkeypatch):
+    from bridge.rate_to_spike import measuring
+
+    seeds = []
+    draw = measuring.draw_trials
+
+    def told(task, n_trials, seed, **given):
+        seeds.append(seed)
+        return draw(task, n_trials, seed, **given)
+
+    monkeypatch.setattr(measuring, "draw_trials", told)
+    monkeypatch.setattr("bridge.rate_to_spike.evaluation.draw_trials", told)
+    path = model_file(tmp_path / "m.mat")
+    given = ("--model", path, "--n-trials", "1", "--codegen", "numpy", "--jobs", "1")
+    assert rate("search", *given, "--scaling-factors", "15")[0] == 0
+    code, told_out, _ = rate("eval", *given, "--no-plots")
+    assert code == 0
+    assert "not fresh" not in told_out
+    code, told_out, err = rate("eval", *given, "--no-plots", "--seed", "1")
+    assert code == 0
+    assert "these are not fresh trials" in told_out + err
+    assert seeds == [1, 2, 1]
+
+
+def test_the_batch_changes_the_runs_and_not_the_result(rate, tmp_path, monkeypatch):
+    from sim_brian import rate_lif_runs
+
+    sizes = []
+    measure = rate_lif_runs.Batch.measure
+
+    def told(self, trials, *given):
+        sizes.append(len(trials))
+        return measure(self, trials, *given)
+
+    monkeypatch.setattr(rate_lif_runs.Batch, "measure", told)
+    path = model_file(tmp_path / "m.mat")
+    words = ("search", "--model", path, "--n-trials", "3", "--scaling-factors", "10", "15",
+             "--codegen", "numpy", "--jobs", "1")  # fmt: skip
+    tables = []
+    for batch in ((), ("--batch", "2")):
+        out = tmp_path / f"s{len(tables)}"
+        assert rate(*words, *batch, "--out-dir", out)[0] == 0
+        tables.append((out / "search.csv").read_text())
+    assert sizes == [3, 2, 1]
+    assert tables[0] == tables[1]
+
+
+def test_the_samples_of_an_evaluation_obey_its_options(rate, tmp_path):
+    path = model_file(tmp_path / "m.mat")
+    given = ("eval", "--model", path, "--n-trials", "1", "--codegen", "numpy", "--jobs", "1",
+             "--scaling-factor", "15", "--no-plots", "--all-trial-types")  # fmt: skip
+
+    def samples(*words):
+        out = tmp_path / ("run" + "".join(words))
+        assert rate(*given, *words, "--out-dir", out)[0] == 0
+        with np.load(out / "sample_trials.npz", allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    plain = samples()
+    assert (plain["go_spike_step"] == 0).any()
+    assert not (samples("--init-v", "subthreshold")["go_spike_step"] == 0).any()
+    assert len(samples("--t-ref", "20")["go_spike_step"]) < len(plain["go_spike_step"])
+    assert samples("--no-extra-column")["go_output"].shape == (1100,)
 
 
 def test_a_folder_of_models_has_files_for_each(rate, tmp_path):
@@ -214,8 +279,8 @@ def test_a_task_of_a_users_own_goes_all_the_way(rate, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "run"
     code, _, err = rate(
-        "train", "--task", "my_tasks:HoldTask", "--n-units", "20", "--trial-steps", "24",
-        "--stim-on", "4", "--stim-dur", "4", "--n-trials", "2", "--eval-trials", "2",
+        "train", "--task", "my_tasks:HoldTask", "--n-units", "20", "--trial-steps", "12",
+        "--stim-on", "2", "--stim-dur", "4", "--n-trials", "2", "--eval-trials", "2",
         "--out-dir", out,
     )  # fmt: skip
     assert code == 0, err

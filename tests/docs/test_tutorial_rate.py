@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 SMALL = {
     "N=200,": "N=24,",
-    '"T": 200,': '"T": 24,',
-    '"stim_on": 50,': '"stim_on": 4,',
+    '"T": 200,': '"T": 12,',
+    '"stim_on": 50,': '"stim_on": 2,',
     '"stim_dur": 25,': '"stim_dur": 4,',
     "num_updates = 1500": "num_updates = 3",
     "batch_size = 16": "batch_size = 2",
@@ -37,12 +38,16 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
 
     names = tutorial.run(tmp_path, smaller)
     assert len(names["losses"]) == 3
-    assert names["spk_go"].shape == (24, 2400)
+    assert names["spk_go"].shape == (24, 1200)
     assert names["best"] in (20, 25, 30)
     assert names["result"]["Total trials"] == 2
     assert names["model"]["w"].min() == 0
     assert not np.array_equal(names["model"]["w"], names["model"]["w0"])
     page = tutorial.PAGE.read_text()
+    # What the code prints at full size stands in the page.
+    printed = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    assert [text.split()[0] for text in printed] == ["rate", "Analyzing", "mean", "spiking"]
+    assert "OUTPUT" not in page
     drawn = sorted(p.name for p in tmp_path.glob("*.png"))
     assert len(drawn) == 5
     for name in drawn:
@@ -51,8 +56,6 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
 
 
 def test_the_task_of_the_documentation_can_be_trained_and_judged(monkeypatch):
-    import re
-
     from bridge.rate_to_spike.tasks import TaskFactory
     from train_torch.rate_rnn import make_network, train_rate_rnn
 

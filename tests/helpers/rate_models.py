@@ -8,8 +8,8 @@ from bridge.rate_to_spike.model_file import save_rate_model
 from sim_brian.engine import EngineOptions
 
 NUMPY = EngineOptions(target="numpy")
-SHORT = {"T": 24, "stim_on": 4, "stim_dur": 4}
-"""A Go/NoGo trial of 120 ms."""
+SHORT = {"T": 12, "stim_on": 2, "stim_dur": 4}
+"""A Go/NoGo trial of 60 ms."""
 
 
 def fields(*, n=20, n_in=1, seed=0, taus=(4.0, 10.0), **extra):

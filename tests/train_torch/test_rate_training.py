@@ -106,6 +106,25 @@ def test_go_nogo_goes_on_until_it_is_stable(monkeypatch):
     assert evaluated == [2]
 
 
+def test_a_finished_training_goes_on_when_more_is_asked(monkeypatch, tmp_path):
+    evaluated = []
+    monkeypatch.setattr(module._Trainer, "evaluate", judged(1.0, evaluated))
+    params = {"eval_freq": 5}
+    given = {"checkpoint_path": tmp_path / "c.pth", "resume": True}
+    train_rate_rnn(start(), task(), [10], params, 40, 0, min_updates=5, **given)
+    assert evaluated == [2, 7]
+    evaluated.clear()
+    again = train_rate_rnn(start(), task(), [10], params, 40, 0, min_updates=5, **given)
+    assert (len(again.losses), again.success) == (7, True)
+    evaluated.clear()
+    more = train_rate_rnn(start(), task(), [10], params, 40, 0, min_updates=11, **given)
+    assert evaluated == [12]
+    assert (len(more.losses), more.success) == (12, True)
+    assert more.losses[:7] == again.losses
+    few = train_rate_rnn(start(), task(), [10], params, 12, 0, min_updates=20, **given)
+    assert not few.success  # what was enough before is not now
+
+
 def test_the_rule_is_strict(monkeypatch):
     monkeypatch.setattr(module._Trainer, "evaluate", judged(0.95, []))
     assert not train_rate_rnn(start(), task(), [10], None, 5, 0, min_updates=0).success

@@ -192,6 +192,9 @@ class _Trainer:
     ) -> TrainingResult:
         began = time.perf_counter() - self.elapsed_s
         result, every = self.result, int(self.params["eval_freq"])
+        # A finished training that is resumed goes on if more is asked of it than before.
+        if self.done:
+            self.done = result.success = self.goal_met(result.history[-1], min_updates)
         while not self.done and self.update < n_updates:
             self.update += 1
             loss = self.step()
@@ -203,11 +206,7 @@ class _Trainer:
                 entry = self.evaluate()
                 self.elapsed_s = entry["elapsed_s"] = time.perf_counter() - began
                 result.history.append(entry)
-                self.done = result.success = (
-                    entry["loss"] < float(self.params["loss_threshold"])
-                    and entry["performance"] > PERFORMANCE_GOAL
-                    and self.update > min_updates
-                )
+                self.done = result.success = self.goal_met(entry, min_updates)
                 if callback is not None:
                     callback(entry)
                 if path is not None:
@@ -225,6 +224,14 @@ class _Trainer:
         result.last = self.last_trial()
         result.optimiser = self.optimiser.state_dict()
         return result
+
+    def goal_met(self, entry: Mapping[str, float], min_updates: int) -> bool:
+        """Return whether training may stop after this evaluation."""
+        return (
+            entry["loss"] < float(self.params["loss_threshold"])
+            and entry["performance"] > PERFORMANCE_GOAL
+            and entry["update"] > min_updates
+        )
 
     def batch(self, n: int, *key: int) -> tuple[Tensor, Tensor, list[Any], tuple[Tensor, Tensor]]:
         """Return inputs, targets, labels and noise of `n` trials; a function of seed and key."""
