@@ -109,7 +109,9 @@ def draw_drive_winner(result: SeedResult) -> Figure:
     figure = new_figure(10, 4.2, DPI)
     ax = figure.add_subplot()
     if drive.any():
-        ax.plot((edges[1:] + edges[:-1]) / 2, drive.argmax(axis=0), "o-", color=COLOURS["ts"])
+        # A position without any drive has no winner: a gap, not cell 0.
+        winner = np.where(drive.any(axis=0), drive.argmax(axis=0), np.nan)
+        ax.plot((edges[1:] + edges[:-1]) / 2, winner, "o-", color=COLOURS["ts"])
     else:
         say(ax, "MON is silent in the test")
     ax.set_ylim(-0.5, len(drive) - 0.5)

@@ -136,7 +136,10 @@ def _quality(ax: Axes, result: SeedResult, *, final: bool) -> Axes:
         ax.plot(record.pv_t_s, record.pv_sigma_theta, "o-", ms=3, color=EXC, label="sigma_theta")
         ax.plot(record.pv_t_s, record.pv_delta_trial, "s-", ms=3, color=INH, label="delta_trial")
         ax.set_ylim(bottom=0)
-        legend_above(ax)
+        if final:  # the title needs its line for itself
+            ax.legend(loc="best", fontsize=11.5)
+        else:
+            legend_above(ax)
     else:
         say(ax, "no map quality in training")
     title = "Map quality"
