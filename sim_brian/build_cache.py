@@ -97,6 +97,8 @@ def _stage(built: Path, target: Path) -> Path:
 def _compile(project: Path, *, jobs: int) -> None:
     precompile = project / _PRECOMPILED
     if precompile.is_file():
+        # Dependencies matter to a second compilation only; finding them takes a second of CPU time.
+        (project / "make.deps").touch()
         _make(project, [f"{_PRECOMPILED}.gch"], jobs=1)
     _make(project, ["all"], jobs=jobs)
 
