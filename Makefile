@@ -25,7 +25,7 @@ demo: $(VENV)/.core
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-# Whole CUDA programs for compute capabilities 8.0 and 9.0: six compilations of many minutes each,
+# Whole CUDA programs for compute capabilities 8.0 and 9.0: six compilations of two CPU minutes each,
 # for which no GPU is needed. Where there is one, the programs are run and compared, too.
 test-cuda-build: $(VENV)/.dev
 	$(BIN)/python -m pytest -m cuda_build -o timeout=5400 tests/sim_brian/test_cuda.py
@@ -39,9 +39,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# train.py also measures snnTorch and Norse where they are installed (extra `bench`). Installed by
+# train.py also measures snnTorch, Norse and SpikingJelly where they are installed (extra `bench`). By
 # name alone they may replace torch by a CUDA build; this leaves it as it is:
-#     .venv/bin/python -m pip install -c constraints.txt --no-deps snntorch norse nir nirtorch
+#     .venv/bin/python -m pip install -c constraints.txt --no-deps snntorch norse nir nirtorch spikingjelly loguru
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/train.py

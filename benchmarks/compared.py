@@ -24,14 +24,18 @@ BATCH = 64
 RATE_HZ = 100.0  # of a channel whose pixel is 1
 DAMPEN = 80.0
 BASELINE = "plain eager loop"
-OURS = ("compiled", "eager", BASELINE)
+OURS = ("cpp", "function", "eager", BASELINE)
 LIBRARIES = {
     "snnTorch RLeaky": "snntorch",
     "snnTorch RSynaptic": "snntorch",
     "Norse LIFRecurrent": "norse",
     "Norse CobaLIFCell": "norse",
+    "SpikingJelly recurrent LIF": "spikingjelly",
+    "SpikingJelly LIF, no recurrence": "spikingjelly",
 }
-PACKAGES = {"snntorch": "snntorch", "norse": "norse nir nirtorch"}
+PACKAGES = {
+    "snntorch": "snntorch", "norse": "norse nir nirtorch", "spikingjelly": "spikingjelly loguru",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,19 +94,19 @@ def parts(case: Case) -> tuple[PingSpec, Weights]:
 class Ours(nn.Module):
     """The project's network with one kind of loops."""
 
-    def __init__(self, case: Case, kernels: str, dtype: torch.dtype) -> None:
+    def __init__(self, case: Case, kernel: str, dtype: torch.dtype) -> None:
         super().__init__()
         trainable = {"W_ee", "W_ei", "W_ie"} if case.recurrent else set()
         self.network: SpikingNetwork = build_network(
             *parts(case), dt_ms=DT_MS, dtype=dtype,
             learning=Learning(v_grad_dampen=DAMPEN, trainable=frozenset(trainable)),
         )  # fmt: skip
-        self.kernels = kernels
+        self.kernel = kernel
         self.spikes_per_cell = 0.0
 
     def forward(self, x: Stimulus) -> Tensor:
         """Return the logits."""
-        run = self.network(x, kernels=self.kernels)
+        run = self.network(x, kernel=self.kernel)
         assert run.lost_step is None
         self.spikes_per_cell = float(run.counts["e1"].detach().mean())
         return run.logits
@@ -199,6 +203,44 @@ class Plain(nn.Module):
                 matrix.clamp_(min=0.0)
 
 
+class SpikingJelly(nn.Module):
+    """As many of SpikingJelly's LIF cells, all-to-all recurrent or not, over a whole sequence."""
+
+    def __init__(self, case: Case, name: str) -> None:
+        super().__init__()
+        n = case.n_exc + case.n_inh
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            base = importlib.import_module("spikingjelly.activation_based")
+            for part in ("neuron", "layer", "functional"):
+                importlib.import_module(f"spikingjelly.activation_based.{part}")
+        self._reset = base.functional.reset_net
+        self.w_in = nn.Linear(case.n_in, n, bias=False)
+        if "no recurrence" in name:
+            self.cell = base.neuron.LIFNode(tau=20.0, step_mode="m")
+        else:
+            self.cell = base.layer.LinearRecurrentContainer(
+                base.neuron.LIFNode(tau=20.0), n, n, bias=False, step_mode="m"
+            )
+        self.w_out = nn.Linear(n, 10)
+        self.spikes_per_cell = 0.0
+        with torch.no_grad():
+            self.w_in.weight.mul_(100.0)  # its cells divide their input by tau
+            if "no recurrence" not in name:
+                self.cell.rc.weight[:, :n] = torch.eye(n)  # otherwise it would mix the input
+                self.cell.rc.weight[:, n:] *= 0.1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of a dense raster (step, batch, channel)."""
+        self._reset(self)
+        counts = self.cell(self.w_in(x)).sum(0)
+        self.spikes_per_cell = float(counts.detach().mean())
+        return self.w_out(counts)
+
+    def project(self) -> None:
+        """Do nothing: these weights have no sign to keep."""
+
+
 class Library(nn.Module):
     """A recurrent network of another library with as many cells, and its usual loop over time."""
 
@@ -268,12 +310,14 @@ def make_model(name: str, case: Case, dtype: torch.dtype = torch.float32) -> Any
     torch.manual_seed(42)
     if name == BASELINE:
         return Plain(case, dtype)
+    if name.startswith("SpikingJelly"):
+        return SpikingJelly(case, name)
     return Ours(case, name, dtype) if name in OURS else Library(case, name)
 
 
 def make_input(name: str, stimulus: Stimulus, dtype: torch.dtype = torch.float32) -> Any:
     """Return the batch as a network takes it: events, or a dense raster (step, batch, channel)."""
-    if name in ("compiled", "eager"):
+    if name in OURS and name != BASELINE:
         return stimulus
     rows = torch.from_numpy(stimulus.events.astype(np.int64))
     x = torch.zeros(stimulus.n_steps, stimulus.n_trials, stimulus.n_in, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Hold every network against its twin: Brian2 on each target, torch eager and compiled.
+"""Hold every network against its twin: Brian2 on each target, torch in every kernel.
 
 Expected: in float64 every spike is the same; in float32 a few trials part where rounding puts a
 voltage on the other side of threshold. Takes about half an hour (each network is compiled, cython
@@ -33,15 +33,15 @@ from bridge.network.weights import CUBA_DRAW, DrawRule, WeightDraw, draw_weights
 from sim_brian import run as brian
 from sim_brian import toolchain
 from sim_brian.engine import EngineOptions
-from train_torch import compiled
 from train_torch import simulate as mirror
+from train_torch.library import why_missing
 from train_torch.networks import Learning, build_network
 
 DT_MS = (0.05, 0.1, 0.25, 0.5, 1.0)
 N_DIGITS = 4
 REFERENCE = "numpy"
 LARGE = "ping, 784 channels, 512 E, 128 I"
-TORCH = ["float64 eager", "float64 compiled", "float32 eager", "float32 compiled"]
+TORCH = ["float64 eager", "float64 function", "float64 cpp", "float32 eager", "float32 cpp"]
 
 
 def digits():
@@ -114,18 +114,18 @@ def runners(spec, weights, targets: list[str], torch_runs: list[str]):
         engine = EngineOptions(target=target)
         return brian.simulate(spec, weights, stimulus, record_traces=traces, engine=engine)[0]
 
-    def on_torch(dtype, kernels, stimulus, traces):
+    def on_torch(dtype, kernel, stimulus, traces):
         return mirror.simulate(
             spec, weights, stimulus, record_traces=traces, dtype=dtype,
-            kernels="eager" if traces else kernels,
+            kernel="eager" if traces else kernel,
         )[0]  # fmt: skip
 
     found = {target: functools.partial(on_brian, target) for target in targets}
     for name in torch_runs:
-        dtype, kernels = name.split()
-        if isinstance(spec, CubaSpec) and kernels == "compiled":
+        dtype, kernel = name.split()
+        if kernel == "cpp" and why_missing():
             continue  # there are none
-        found[name] = functools.partial(on_torch, dtype, kernels)
+        found[name] = functools.partial(on_torch, dtype, kernel)
     return found
 
 
@@ -156,8 +156,8 @@ def main() -> int:
     options = parser.parse_args()
     wanted = ["numpy", "cpp"] if options.quick else ["numpy", "cython", "cpp"]
     targets = [t for t in wanted if toolchain.missing_for(t) is None]
-    if compiled.why_missing():
-        print(f"without compiled loops: {compiled.why_missing()}")
+    if why_missing():
+        print(f"without compiled loops: {why_missing()}")
         TORCH[:] = [name for name in TORCH if "eager" in name]
     began = time.perf_counter()
     rows: list[dict] = []
@@ -201,7 +201,7 @@ def main() -> int:
         rows += show(LARGE, reports)
     print("\nall together")
     rows += show("all", gathered)
-    for kind in ("float32 eager", "float32 compiled"):
+    for kind in ("float32 eager", "float32 cpp"):
         statistics_of_float32(kind, gathered.get(kind, []))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")

@@ -153,7 +153,7 @@ def training(n_exc: int, n_in: int, n_steps: int, batches: list[int], rounds: in
         stimulus = Stimulus.from_raster(raster, dt_ms=0.25)
         labels = torch.from_numpy(rng.integers(0, 10, batch))
         median = {}
-        for device in ("cuda", "cpu"):
+        for device, kernel in (("cuda", "eager"), ("cuda", "function"), ("cpu", "auto")):
             network = build_network(
                 parts.spec, parts.weights, dt_ms=0.25, device=device,
                 learning=Learning(v_grad_dampen=80.0),
@@ -161,21 +161,25 @@ def training(n_exc: int, n_in: int, n_steps: int, batches: list[int], rounds: in
             goal = labels.to(device)
             optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad])
 
-            def step(network=network, optimiser=optimiser, x=stimulus, y=goal) -> float:
+            def step(
+                network=network, optimiser=optimiser, x=stimulus, y=goal, kernel=kernel
+            ) -> float:
                 optimiser.zero_grad(set_to_none=True)
-                run = network(x)
+                run = network(x, kernel=kernel)
                 loss = torch.nn.functional.cross_entropy(run.logits, y)
                 loss.backward()
                 optimiser.step()
                 return float(loss.detach())  # waits for the device
 
-            step()  # compiles, warms up
+            step()  # compiles, records, warms up
             seconds = [timed(step)[0] for _ in range(rounds)]
-            median[device] = statistics.median(seconds)
-        rows.append(row(f"training step, batch {batch}", "torch cuda, eager", median["cuda"],
-                        median["cpu"]))  # fmt: skip
-        rows[-1]["samples_per_s"] = batch / median["cuda"]
-        show(rows[-1])
+            median[device, kernel] = statistics.median(seconds)
+        for kernel in ("eager", "function"):
+            seconds_gpu = median["cuda", kernel]
+            rows.append(row(f"training step, batch {batch}", f"torch cuda, {kernel}",
+                            seconds_gpu, median["cpu", "auto"]))  # fmt: skip
+            rows[-1]["samples_per_s"] = batch / seconds_gpu
+            show(rows[-1])
     return rows
 
 

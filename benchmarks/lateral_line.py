@@ -15,6 +15,8 @@ import argparse
 import json
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--targets", nargs="+", default=["numpy", "cpp"],
                         choices=list(LENGTHS))  # fmt: skip
+    parser.add_argument("--memory-of", type=int, metavar="TRIALS", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.memory_of:
+        memory_of(options.memory_of)
+        return
     targets = [t for t in options.targets if toolchain.missing_for(t) is None]
     networks = {"ll_thesis": {}} if options.quick else {"ll_thesis": {}, "recipe B": RECIPE_B}
     rounds = 1 if options.quick else 3
@@ -90,23 +96,30 @@ def main() -> None:
 
 
 def memory() -> list[dict[str, Any]]:
-    """Return the largest memory of the compiled program after 50 and 200 trials."""
+    """Return the largest memory of trainings of three lengths, each in a process of its own."""
     if toolchain.missing_for("cpp"):
         return []
-    rows = []
-    first = None
-    for n_trials in (50, 200):
-        once({}, "cpp", n_trials)
-        peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        total = peak_mb + own_mb
-        first = first or total
-        print(f"{n_trials} trials: at most {own_mb:.0f} MB in Python, {peak_mb:.0f} MB in a child")
+    rows: list[dict[str, Any]] = []
+    for n_trials in (50, 200, 800):
+        words = [sys.executable, __file__, "--memory-of", str(n_trials)]
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
+        own_mb, child_mb = map(float, done.stdout.split()[-2:])
+        print(f"{n_trials} trials: at most {own_mb:.0f} MB in Python, {child_mb:.0f} MB in the "
+              "compiled program")  # fmt: skip
+        total = own_mb + child_mb
         rows.append({
             "case": f"{n_trials} trials", "what": "largest memory", "value": total, "unit": "MB",
-            "baseline": first, "ratio": first / total,
+            "baseline": rows[0]["value"] if rows else total,
+            "ratio": (rows[0]["value"] if rows else total) / total,
         })  # fmt: skip
     return rows
+
+
+def memory_of(n_trials: int) -> None:
+    """Train and print the largest memory (MB) of this process and of its largest child."""
+    once({}, "cpp", n_trials)
+    print(*(resource.getrusage(who).ru_maxrss / 1024
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))  # fmt: skip
 
 
 if __name__ == "__main__":

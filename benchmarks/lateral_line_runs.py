@@ -67,12 +67,12 @@ def main() -> None:
     """Run what is named, then print a table for every run that is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     legal = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
-    parser.add_argument("recipes", nargs="*", choices=[*legal, []], default=legal)
+    parser.add_argument("recipes", nargs="*", choices=[*legal, []], default=[])
     parser.add_argument("--runs-dir", type=Path, default=Path("Runs"))
     parser.add_argument("--table", action="store_true", help="run nothing")
     parser.add_argument("--minutes", type=float, help="stop a recipe after so long")
     options, extra = parser.parse_known_args()
-    for name in options.recipes:
+    for name in options.recipes or legal:
         if not options.table:
             run(name, options.runs_dir, extra, options.minutes)
     for name in legal:

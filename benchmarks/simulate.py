@@ -24,7 +24,7 @@ from bridge.network.spec import PingSpec, ei_layer
 from bridge.network.steps import step_constants
 from bridge.network.synthetic import synthetic_spikes
 from bridge.network.weights import DrawRule, WeightDraw, draw_weights, effective
-from sim_brian import build_cache, toolchain
+from sim_brian import standalone, toolchain
 from sim_brian.engine import EngineOptions, Program
 from sim_brian.run import make_model
 
@@ -114,20 +114,20 @@ def cases(n_exc: int, t_ms: float, targets: list[str], torch_types: list[str]):
 
 
 def compile_costs(n_exc: int) -> dict[str, tuple[float, float]]:
-    """Return (wall, CPU) seconds of a first compilation, with a precompiled header and without."""
+    """Return (wall, CPU) seconds of a first compilation: files put together, and as generated."""
     model = make_model(*network(n_exc, 100.0), seed=42, record_traces=False)
     found = {}
-    plain = build_cache.add_precompiled_header
-    for name, headers in (("one header pass", plain), ("headers each time", lambda project: None)):
+    plain = standalone.merge
+    for name, merge in (("three files", plain), ("as generated", lambda *a, **b: None)):
         with tempfile.TemporaryDirectory() as folder:
             before = os.environ.get("PINGBRIDGE_CACHE_DIR")
             os.environ["PINGBRIDGE_CACHE_DIR"] = folder
-            build_cache.add_precompiled_header = headers
+            standalone.merge = merge
             begin, cpu = time.perf_counter(), os.times()
             try:
                 Program(model, "cpp", EngineOptions(target="cpp")).close()
             finally:
-                build_cache.add_precompiled_header = plain
+                standalone.merge = plain
                 del os.environ["PINGBRIDGE_CACHE_DIR"]
                 if before is not None:
                     os.environ["PINGBRIDGE_CACHE_DIR"] = before
@@ -173,7 +173,7 @@ def main() -> None:
         assert len(same) == 1, f"float64 runs differ: {spikes}"
     if "cpp" in targets:
         costs = compile_costs(sizes[0])
-        base = costs["headers each time"][1]
+        base = costs["as generated"][1]
         print("\ncompiling the C++ program from an empty cache")
         for name, (wall, cpu) in costs.items():
             print(f"{name:24}{wall:14.1f} s wall{cpu:10.1f} s CPU{base / cpu:8.1f}x")

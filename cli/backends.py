@@ -111,8 +111,8 @@ def on_torch(resolved: Resolved) -> RunOn:
         began = time.perf_counter()
         recording, raw = simulate(
             job.spec, job.weights, stimulus or job.stimulus, seed=job.seed, record_traces=traces,
-            # A repetition is there for its traces, which compiled loops do not keep.
-            dtype=dtype, device=device, kernels="eager" if again else options.kernels,
+            # A repetition is there for its traces, which kernels do not keep.
+            dtype=dtype, device=device, kernel="eager" if again else options.train_kernel,
             progress=progress_bar(),
         )  # fmt: skip
         prepare_s = time.perf_counter() - began - raw.run_s
@@ -122,7 +122,7 @@ def on_torch(resolved: Resolved) -> RunOn:
                 "backend": recording.backend,
                 "dtype": dtype,
                 "deterministic": options.deterministic,
-                "kernels": options.kernels,
+                "train_kernel": options.train_kernel,
                 "prepare_s": prepare_s,
                 "run_s": raw.run_s,
             },

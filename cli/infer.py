@@ -124,9 +124,12 @@ def _refuse(resolved: Resolved, backends: tuple[str, ...]) -> None:
     if "brian" not in backends:
         shared.refuse_brian_flags(resolved, "infer --backend torch")
     if "torch" not in backends:
-        for key in ("kernels", "deterministic"):
+        for key in ("train_kernel", "deterministic"):
             if asked_for(resolved, key):
-                raise ValueError(f"--{key} is for torch; this infer runs in Brian2 (see --backend)")
+                raise ValueError(
+                    f"--{key.replace('_', '-')} is for torch; this infer runs in Brian2 "
+                    "(see --backend)"
+                )
     if options.frozen_inputs_mode is not None and options.dt_sweep is None:
         raise ValueError("--frozen-inputs-mode applies to a --dt-sweep only")
     wanted = "video" if options.dt_sweep is not None else "image"
@@ -152,7 +155,8 @@ def _runner(name: str, job: Job) -> _Backend:
 
         alone = _backends(job.resolved) == ("brian",)
         brian_only = dataclasses.replace(
-            options, backend="brian", dtype=options.dtype if alone else None, kernels="auto",
+            options, backend="brian", dtype=options.dtype if alone else None,
+            train_kernel="auto",
             deterministic=False,
         )  # fmt: skip
         engine = engine_options(dataclasses.replace(
@@ -172,7 +176,7 @@ def _runner(name: str, job: Job) -> _Backend:
     from train_torch.evaluate import evaluate as evaluate_torch
     from train_torch.simulate import record
 
-    kernels = shared.check_kernels(
+    kernel = shared.check_kernel(
         job, shared.make_network(job, weights=job.weights, dt_ms=job.stimulus.dt_ms)
     )
 
@@ -180,13 +184,13 @@ def _runner(name: str, job: Job) -> _Backend:
         n_batches = -(-len(sweep.index) // 64)
         return evaluate_torch(
             shared.make_network(job, weights=job.weights, dt_ms=dt_ms),
-            sweep.tasks[dt_ms], sweep.index, kernels=kernels, encode=sweep.encoders[dt_ms],
+            sweep.tasks[dt_ms], sweep.index, kernel=kernel, encode=sweep.encoders[dt_ms],
             progress=shared.bar_over(n_batches, what=f"dt {dt_ms:g} ms"),
         )  # fmt: skip
 
     def sample_in_torch(stimulus: Stimulus) -> Recording:
         network = shared.make_network(job, weights=job.weights, dt_ms=stimulus.dt_ms)
-        return record(network, stimulus, kernels=kernels)
+        return record(network, stimulus, kernel=kernel)
 
     return _Backend(evaluate=in_torch, record=sample_in_torch)
 

@@ -71,19 +71,13 @@ def make_network(
     )  # fmt: skip
 
 
-def check_kernels(job: Job, network: SpikingNetwork) -> str:
-    """Return the loops that were asked for, refusing compiled ones where they can't run."""
-    kernels = job.resolved[ExecutionOptions].kernels
-    if kernels != "compiled":
-        return kernels
-    from train_torch.compiled import why_missing
+def check_kernel(job: Job, network: SpikingNetwork) -> str:
+    """Return the kernel that was asked for, refusing one that can't run here."""
+    from train_torch.sequence import choose_kernel
 
-    reason = why_missing() if network.device.type == "cpu" else "they run on the CPU"
-    if job.spec.model != "ping":
-        reason = f"there are none for --model {job.spec.model}"
-    if reason is not None:
-        raise ValueError(f"--kernels compiled can't be used: {reason}")
-    return kernels
+    name = job.resolved[ExecutionOptions].train_kernel
+    choose_kernel(name, network.device, only_eager=None)
+    return name
 
 
 def refuse_brian_flags(resolved: Resolved, mode: str) -> None:

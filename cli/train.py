@@ -60,7 +60,7 @@ def train(**given: Any) -> None:
         job, weights=job.weights, dt_ms=task.dt_ms,
         learning=shared.learning_of(job.resolved, v_grad_dampen=options.v_grad_dampen),
     )  # fmt: skip
-    shared.check_kernels(job, network)
+    _check_kernel(job, network)
     if options.resume:
         _check_resume(_out_dir(job.resolved[RunOptions]), job)
     config = job.config()
@@ -96,7 +96,7 @@ def _resolve(given: dict[str, Any]) -> tuple[Resolved, InheritedRun | None]:
     from bridge.runs.inherit import NEVER_INHERIT, read_run
 
     own = read_run(folder, TRAIN_GROUPS, never_inherit=NEVER_INHERIT - {
-        "weights_file", "load_weights", "observe", "frame_rate", "dtype", "kernels", "device",
+        "weights_file", "load_weights", "observe", "frame_rate", "dtype", "train_kernel", "device",
         "deterministic",
     })  # fmt: skip
     # The start, not the outcome: its own weights.pth is not what it began with.
@@ -160,6 +160,28 @@ def _check_resume(folder: Path, job: Job) -> None:
         )
 
 
+def _check_kernel(job: Job, network: SpikingNetwork) -> None:
+    """Set what the kernel keeps for the way back, and refuse what it can't do."""
+    import torch
+
+    from train_torch.layer import Keeping
+
+    options = job.resolved[LearningOptions]
+    kernel = shared.check_kernel(job, network)
+    for flag, value in (("trajectory-dtype", options.trajectory_dtype),
+                        ("checkpoint-steps", options.checkpoint_steps)):  # fmt: skip
+        if value and kernel == "eager":
+            raise ValueError(
+                f"--{flag} can't apply to --train-kernel eager, which keeps what autograd wants"
+            )
+    dtype = getattr(torch, options.trajectory_dtype) if options.trajectory_dtype else None
+    network.keeping = Keeping(dtype=dtype, checkpoint_steps=options.checkpoint_steps)
+    try:
+        network.keeping.dtype_for(network.dtype)
+    except ValueError as error:
+        raise ValueError(f"--trajectory-dtype {options.trajectory_dtype}: {error}") from None
+
+
 def _settings(job: Job) -> TrainingSettings:
     from train_torch.losses import RateRegulariser
     from train_torch.trainer import TrainingSettings
@@ -180,7 +202,7 @@ def _settings(job: Job) -> TrainingSettings:
             lower_strength=options.fr_reg_lower_strength,
             mode=options.fr_reg_mode,
         ),
-        kernels=job.resolved[ExecutionOptions].kernels,
+        kernel=job.resolved[ExecutionOptions].train_kernel,
     )
 
 

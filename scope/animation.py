@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.text import Text
 
-from scope.animated_panels import MOVING_PANELS, Panel
+from scope.animated_panels import MOVING_PANELS
+from scope.moving_panel import Panel
 from scope.oscilloscope import SIZE_IN, Preset, make_axes
 from scope.panels_activity import RasterStyle
 from scope.style import house_style, new_figure

@@ -105,6 +105,6 @@ def spikes_in(spikes: Spikes, shown: NDArray[np.bool_]) -> Spikes:
 def legend_above(ax: Axes) -> None:
     """Put the legend on the line of the title, where it hides no data."""
     ax.legend(
-        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, fontsize=11, handlelength=1.4,
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, fontsize=11.5, handlelength=1.4,
         borderaxespad=0.1,
     )  # fmt: skip

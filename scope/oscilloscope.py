@@ -13,6 +13,7 @@ from scope import panels_network as network
 from scope import panels_progress as progress
 from scope.drive import drive_balance
 from scope.panels_activity import RasterStyle
+from scope.panels_spectrum import plot_psd
 from scope.spectra import oscilloscope_psd
 from scope.style import GREY, dress, house_style, new_figure, say
 from scope.view import OscilloscopeView
@@ -147,7 +148,7 @@ def _psd(ax: Axes, view: OscilloscopeView, _: RasterStyle) -> Axes:
         trial=view.trial,
     )  # fmt: skip
     summary = view.summary
-    return activity.plot_psd(
+    return plot_psd(
         ax, spectrum, f_gamma_hz=summary.f_gamma_hz, f_gamma_valid=summary.f_gamma_valid,
         note=summary.f_gamma_note,
     )  # fmt: skip

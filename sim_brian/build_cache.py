@@ -20,7 +20,6 @@ KEEP_PROGRAMS = 400
 """Programs kept (0.2 to 0.5 MB each); beyond that the least recently used ones are removed."""
 
 _DATA_FOLDERS = {"static_arrays", "results"}
-_PRECOMPILED = "pingbridge_all.h"
 
 
 def source_key(project: Path, extra: Iterable[str], *, without: Collection[str] = ()) -> str:
@@ -95,49 +94,13 @@ def _stage(built: Path, target: Path) -> Path:
 
 
 def _compile(project: Path, *, jobs: int) -> None:
-    precompile = project / _PRECOMPILED
-    if precompile.is_file():
-        # Dependencies matter to a second compilation only; finding them takes a second of CPU time.
-        (project / "make.deps").touch()
-        _make(project, [f"{_PRECOMPILED}.gch"], jobs=1)
-    _make(project, ["all"], jobs=jobs)
-
-
-def _make(project: Path, goals: list[str], *, jobs: int) -> None:
+    # Compiled once and never again: nobody needs to know which file depends on which.
     done = subprocess.run(
-        ["make", f"-j{jobs}", *goals], cwd=project, capture_output=True, text=True, check=False
+        ["make", f"-j{jobs}", "DEPS="], cwd=project, capture_output=True, text=True, check=False
     )
     if done.returncode:
         tail = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
         raise RuntimeError(f"compiling the generated network failed: {tail}")
-
-
-def add_precompiled_header(project: Path) -> None:
-    """Make a C++ standalone project parse its headers once instead of once for each file.
-
-    Halves the compilation (measured, benchmarks/simulate.py: 15.9 to 8.7 CPU seconds for the PING
-    network). A header that can't be precompiled is simply read as text.
-    """
-    makefile = project / "makefile"
-    header = "".join(
-        f'#include "{name}"\n'
-        for name in ("objects.h", "synapses_classes.h", "network.h")
-        if (project / name).is_file()
-    )
-    header += "".join(
-        f'#include "brianlib/{name}"\n'
-        for name in ("common_math.h", "stdint_compat.h")
-        if (project / "brianlib" / name).is_file()
-    )
-    header += "".join(f"#include <{n}>\n" for n in ("cmath", "ctime", "iostream", "fstream"))
-    (project / _PRECOMPILED).write_text(header)
-    text = makefile.read_text()
-    text += (
-        f"\nCXXFLAGS += -include {_PRECOMPILED}\n"
-        f"{_PRECOMPILED}.gch: {_PRECOMPILED} makefile\n"
-        f"\t$(CXX) -c -Wno-write-strings $(OPTIMISATIONS) -I. -x c++-header $< -o $@\n"
-    )
-    makefile.write_text(text)
 
 
 def _prune(folder: Path) -> None:

@@ -7,12 +7,17 @@ may not need it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
+
+from sim_brian.merged_sources import merge
 
 CLOCK = "steps"
 """Name of the clock of all networks."""
 
+UNITS = 4
+"""Files into which the code objects go: a third of the time remains (measured, docs/cuda.md)."""
+
+_HOST_FILES = ("synapses_classes.cu", "network.cu", "rand.cu", "run.cu", "main.cu")
 _END_OF_FILE_BLOCK = re.compile(r'(?<=\." << endl;\n)(\s*\}\n)')
 _DUPLICATES = re.compile(
     r"// Check for occurrence of multiple source-target pairs.*?\n\}\n(?=// Check\n)", re.DOTALL
@@ -50,7 +55,8 @@ def adapt(
     if nvcc and host:
         text = re.sub(r"(?m)^NVCC = .*$", lambda _: f"NVCC = @{nvcc} -ccbin {host}", text, count=1)
     makefile.write_text(text)
-    merge(project)
+    # What follows a run uses the kernel of what it follows.
+    merge(project, _HOST_FILES, into="host.cu", n_units=UNITS, prefix="after_run_")
 
 
 def write_only(source: Path, names: set[str]) -> None:
@@ -75,62 +81,3 @@ def write_only(source: Path, names: set[str]) -> None:
         return
     kept = [block for block, (name,) in zip(blocks, found, strict=True) if name in names]
     source.write_text(text[:begin] + "".join(kept) + pieces[-1] + text[end:])
-
-
-UNITS = 4
-"""Files into which the code objects go: enough for parallel compilation to pay."""
-
-_HARMLESS = re.compile(r"_brian_\w+|COPY_HOST_ARRAY_TO_DEVICE_SYMBOL")
-_HOST_FILES = ("synapses_classes.cu", "network.cu", "rand.cu", "run.cu", "main.cu")
-_INCLUDE = re.compile(r"(?m)^[ \t]*#[ \t]*include.*\n")
-_MACRO = re.compile(r"(?m)^[ \t]*#[ \t]*define[ \t]+(\w+)")
-
-
-def merge(project: Path) -> None:
-    """Put the source files of a generated project together into a few.
-
-    Nearly all of the time goes into headers, which nvcc reads anew for each of more than thirty
-    files: a third of it remains (measured, docs/cuda.md). Each file gets a namespace of its own,
-    since all of them define the same helpers; what its header declares is passed on from outside.
-    Files with macros of their own (random numbers) stay as they are.
-    """
-    makefile = project / "makefile"
-    text = makefile.read_text()
-    listed = re.search(r"(?m)^SRCS = (.*)$", text)
-    if listed is None:
-        return
-    sources = listed[1].split()
-    alike = [s for s in sources if s.startswith("code_objects/") and _can_merge(project / s)]
-    groups: dict[str, list[str]] = {}  # by namespace: what follows a run uses the kernel of it
-    for name in sorted(alike, key=lambda name: ("/after_run_" in name, name)):
-        groups.setdefault(Path(name).stem.removeprefix("after_run_"), []).append(name)
-    made = []
-    for k in range(UNITS):
-        unit = f"code_objects/unit{k}.cu"
-        own = dict(list(groups.items())[k::UNITS])
-        if own:
-            (project / unit).write_text(_unit(project, own))
-            made.append(unit)
-    host = [name for name in _HOST_FILES if name in sources]
-    (project / "host.cu").write_text("\n".join((project / name).read_text() for name in host))
-    for name in [*alike, *host]:
-        (project / name).unlink()
-    rest = [s for s in sources if s not in alike and s not in host]
-    makefile.write_text(text.replace(listed[0], f"SRCS = {' '.join([*rest, 'host.cu', *made])}"))
-
-
-def _can_merge(source: Path) -> bool:
-    return all(_HARMLESS.fullmatch(name) for name in _MACRO.findall(source.read_text()))
-
-
-def _unit(project: Path, groups: Mapping[str, list[str]]) -> str:
-    includes: dict[str, None] = {}
-    bodies = []
-    for space, name in ((space, name) for space, names in groups.items() for name in names):
-        path = project / name
-        text = path.read_text()
-        includes |= dict.fromkeys(line.strip() for line in _INCLUDE.findall(text))
-        declared = re.findall(r"void (\w+)\(\);", path.with_suffix(".h").read_text())
-        bodies.append(f"namespace in_{space} {{\n{_INCLUDE.sub('', text)}\n}}\n")
-        bodies += [f"void {call}() {{ in_{space}::{call}(); }}\n" for call in declared]
-    return "\n".join([*includes, "", *bodies])

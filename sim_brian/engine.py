@@ -242,6 +242,7 @@ def choose_target(model: Model, options: EngineOptions) -> str:
         )
         log.info("codegen: %s (auto: %s)", choice.target, choice.reason)
         return choice.target
+    _check_random(model, options.target)
     missing = toolchain.missing_for(options.target)
     if missing is None:
         if options.target == "cuda" and not cuda_toolkit.choose_capability(
@@ -258,6 +259,15 @@ def choose_target(model: Model, options: EngineOptions) -> str:
     return "numpy"
 
 
+def _check_random(model: Model, target: str) -> None:
+    """Refuse a network that draws random numbers where they can't be seeded for each run."""
+    if target == "cuda" and "control.seed" in model.values():
+        raise ValueError(
+            "--codegen cuda can't seed the random numbers of this network for each run; use "
+            "--codegen cpp, cython or numpy"
+        )
+
+
 def build_program(model: Model, options: EngineOptions) -> Program:
     """Return `model` compiled on the target ``cpp`` or ``cuda``, for this machine or another.
 
@@ -268,6 +278,7 @@ def build_program(model: Model, options: EngineOptions) -> Program:
     ValueError
         For another target, or naming what is lacking.
     """
+    _check_random(model, options.target)
     if options.target == "cuda":
         missing = cuda_toolkit.missing_for_build()
         if missing is None and cuda_toolkit.choose_capability(options.compute_capability) is None:

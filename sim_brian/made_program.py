@@ -18,7 +18,7 @@ DESCRIPTION = "program.json"
 FORMAT = "pingbridge-program"
 VERSION = 1
 
-_LEFT_OUT = ("*.o", "*.gch", "results", "run-*", "main")
+_LEFT_OUT = ("*.o", "results", "run-*", "main")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,16 +37,15 @@ class RuntimeProgram:
         values = dict(values)
         seed = values.pop("control.seed", None)
         _set_values(network, circuit, values)
-        if self._target == "cython":
-            # A run of no length compiles what is needed, so that it is not timed as a run.
-            network.run(0 * brian2.second, namespace={})
-        report = None
-        if progress is not None:
+        prepared = 0.0
 
-            def report(elapsed: Any, completed: float, start: Any, duration: Any) -> None:
+        def report(elapsed: Any, completed: float, start: Any, duration: Any) -> None:
+            nonlocal prepared
+            # The first report comes when all is generated and compiled, before the first step.
+            prepared = prepared or time.perf_counter()
+            if progress is not None:
                 progress(float(completed))
 
-        prepared = time.perf_counter()
         with _seeded(seed):
             network.run(
                 n_steps * brian2.second,

@@ -21,6 +21,12 @@ from sim_brian import build_cache, cuda_project, cuda_toolkit, toolchain
 from sim_brian.circuit import Circuit, Model, RawRun
 from sim_brian.executable import PROGRESS, ArrayFile, Executable, Generated
 from sim_brian.made_program import program_of, read_made
+from sim_brian.merged_sources import merge
+
+UNITS = 2
+"""C++ files into which the code objects go."""
+
+_HOST_FILES = ("objects.cpp", "synapses_classes.cpp", "network.cpp", "run.cpp", "main.cpp")
 
 
 def generate(model: Model, target: str, project: Path) -> Generated:
@@ -31,11 +37,6 @@ def generate(model: Model, target: str, project: Path) -> Generated:
     device = get_device()
     clock = brian2.Clock(dt=1 * brian2.second, name=cuda_project.CLOCK)
     circuit = model.build(clock)
-    if circuit.random and target != "cpp":
-        raise ValueError(
-            f"--codegen {target} can't seed the random numbers of this network for each run; use "
-            "--codegen cpp, cython or numpy"
-        )
     control = brian2.NeuronGroup(
         1,
         "n_steps : integer (shared, constant)\nreport : integer (shared, constant)"
@@ -63,12 +64,14 @@ def generate(model: Model, target: str, project: Path) -> Generated:
         namespace={},
     )
     device.build(directory=str(project), compile=False, run=False, with_output=False)
+    order_clocks(project / ("main.cpp" if target == "cpp" else "main.cu"))
     spikes, traces, finals = _result_files(device, circuit)
     wanted = [file for pair in spikes.values() for file in pair]
     wanted += [file for file, _ in traces.values()] + list(finals.values())
     if target == "cpp":
-        build_cache.add_precompiled_header(project)
         write_only(project / "objects.cpp", {file.name for file in wanted})
+        rarely_ask_the_time(project / "network.cpp")
+        merge(project, _HOST_FILES, into="main.cpp", n_units=UNITS)
     else:
         cuda_project.adapt(
             project, {file.name for file in wanted}, nvcc=cuda_toolkit.nvcc(),
@@ -97,6 +100,52 @@ def write_only(source: Path, names: set[str]) -> None:
         return
     kept = [block for block, (name,) in zip(blocks, found, strict=True) if name in names]
     source.write_text(text[:begin] + head + "".join(kept) + text[end:])
+
+
+_CLOCK_RESETS = re.compile(
+    r"(?m)(?:^[ \t]*_array_\w+_timestep\[0\] = \d+;\n[ \t]*_array_\w+_t\[0\] = [^;]+;\n){2,}"
+)
+
+
+def order_clocks(source: Path) -> None:
+    """Sort the lines of a generated program that set its clocks back.
+
+    Brian2 writes them in the order of a set, which changes from process to process; a network of
+    three clocks would be compiled up to six times.
+    """
+
+    def in_order(found: re.Match[str]) -> str:
+        lines = found[0].splitlines(keepends=True)
+        return "".join(sorted(a + b for a, b in zip(lines[::2], lines[1::2], strict=True)))
+
+    source.write_text(_CLOCK_RESETS.sub(in_order, source.read_text()))
+
+
+_ASKED = "            if (report_func)\n            {\n                current = std::clock();"
+_PER_STEP = re.compile(
+    r"\n        current = std::clock\(\);\n        elapsed_realtime = ([^;]*);\n", re.MULTILINE
+)
+_AFTER = "    if(!did_break_early) t = t_end;\n"
+
+
+def rarely_ask_the_time(source: Path) -> None:
+    """Let the loop of a generated program look at the processor's clock every 16 steps only.
+
+    Brian2 asks it before every object of every step, for the progress report, and once more after
+    each step: system calls that cost a third of a small network's run (measured with perf on the
+    lateral-line network, 30 objects). Where the text is not as expected, it stays.
+    """
+    text = source.read_text()
+    ends = _PER_STEP.findall(text)
+    if text.count(_ASKED) != 1 or len(ends) != 1 or text.count(_AFTER) != 1:
+        return
+    rare = "if (report_func && i == 0 && (n_looked++ & 15) == 0)"
+    text = text.replace(_ASKED, _ASKED.replace("if (report_func)", rare))
+    text = _PER_STEP.sub("\n", text)
+    last = f"    current = std::clock();\n    elapsed_realtime = {ends[0]};\n"
+    text = text.replace(_AFTER, last + _AFTER)
+    loop = "    bool did_break_early = false;\n"
+    source.write_text(text.replace(loop, loop + "    unsigned n_looked = 0;\n", 1))
 
 
 class StandaloneProgram:

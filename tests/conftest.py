@@ -14,6 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault(
     "PINGBRIDGE_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "pingbridge")
 )
+# Nor are they asked for their commit at each of a thousand runs (tests/bridge/test_provenance.py).
+os.environ.setdefault("PINGBRIDGE_GIT_SHA", "unknown")
 
 
 @pytest.fixture(autouse=True)

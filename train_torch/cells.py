@@ -85,18 +85,10 @@ def conductance_step(
 
     Source: exact solution of the membrane under conductances held for a step; pinglab.
     """
-    ge = state.g_exc_us * decay_ampa + kick_exc_us
-    gi = state.g_inh_us
-    if kick_inh_us is not None:
-        gi = gi * decay_gaba + kick_inh_us
-    g = cell.g_leak_us + (ge + gi)
-    v_inf = (cell.g_leak_us * cell.e_leak_mv + (ge * cell.e_exc_mv + gi * cell.e_inh_mv)) / g
-    # Numbers become tensors before a division: torch turns number / tensor into a reciprocal and
-    # a product, which rounds twice. They stay on the CPU, from where a kernel takes them as
-    # arguments; on a GPU, new_tensor() would make the host wait for it.
-    tau_ms = torch.tensor(cell.c_m_nf, dtype=g.dtype) / g
-    rise = (v_inf - state.v_mv) * (1.0 - torch.exp(torch.tensor(-dt_ms, dtype=g.dtype) / tau_ms))
-    v_free = state.v_mv + scale_grad(rise, 1.0 / v_grad_dampen)
+    ge, gi, v_free = free_membrane(
+        state, kick_exc_us, kick_inh_us, cell,
+        dt_ms=dt_ms, decay_ampa=decay_ampa, decay_gaba=decay_gaba, v_grad_dampen=v_grad_dampen,
+    )  # fmt: skip
     v = v_free.clamp(min=cell.v_floor_mv)
     left = (state.n_ref_left - 1.0).clamp(min=0.0)
     free = left == 0
@@ -113,6 +105,35 @@ def conductance_step(
         spikes=spikes,
         sane=(v_free.detach().abs() < LOST_MV).all(),
     )
+
+
+def free_membrane(
+    state: CellState,
+    kick_exc_us: Tensor,
+    kick_inh_us: Tensor | None,
+    cell: CellSpec,
+    *,
+    dt_ms: float,
+    decay_ampa: float,
+    decay_gaba: float,
+    v_grad_dampen: float = 1.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return both conductances (µS), and the voltage (mV) without floor, spike or reset.
+
+    Parameters are those of :func:`conductance_step`.
+    """
+    ge = state.g_exc_us * decay_ampa + kick_exc_us
+    gi = state.g_inh_us
+    if kick_inh_us is not None:
+        gi = gi * decay_gaba + kick_inh_us
+    g = cell.g_leak_us + (ge + gi)
+    v_inf = (cell.g_leak_us * cell.e_leak_mv + (ge * cell.e_exc_mv + gi * cell.e_inh_mv)) / g
+    # Numbers become tensors before a division: torch turns number / tensor into a reciprocal and
+    # a product, which rounds twice. They stay on the CPU, from where a kernel takes them as
+    # arguments; on a GPU, new_tensor() would make the host wait for it.
+    tau_ms = torch.tensor(cell.c_m_nf, dtype=g.dtype) / g
+    rise = (v_inf - state.v_mv) * (1.0 - torch.exp(torch.tensor(-dt_ms, dtype=g.dtype) / tau_ms))
+    return ge, gi, state.v_mv + scale_grad(rise, 1.0 / v_grad_dampen)
 
 
 def current_step(

@@ -1,4 +1,4 @@
-"""The current-based network, step by step in eager torch."""
+"""The current-based network, step by step in eager torch, or in a kernel."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from torch import Tensor
 from bridge.network.spec import CubaSpec
 from train_torch.cells import LOST_MV, current_step
 from train_torch.inputs import InputBatch
+from train_torch.layer import CurrentCells
 from train_torch.networks import ForwardPass, Keep, SpikeHook, SpikingNetwork
 from train_torch.readouts import Readout, readout_constants
+from train_torch.sequence import choose_kernel, run_layers
 from train_torch.surrogate import Surrogate
 
 
@@ -34,17 +36,42 @@ class CubaNetwork(SpikingNetwork):
         keep: Keep,
         v_start_mv: Mapping[str, Tensor],
         hook: SpikeHook | None,
-        kernels: str,
+        kernel: str,
     ) -> ForwardPass:
         if v_start_mv:
             raise ValueError("current-based cells start at 0; initial voltages can't apply")
         if batch.g_ext_us is not None or batch.bias_us:
             raise ValueError(f"{self.spec.model} has no conductances: no bias, no g_ext")
-        if kernels == "compiled":
-            raise ValueError(f"--kernels compiled can't apply to --model {self.spec.model}")
         surrogate = Surrogate(
             kind="arctan", slope=self.learning.surrogate_slope, smooth=self.learning.smooth
         )
+        only_eager = self._why_eager(batch, keep, hook)
+        chosen = choose_kernel(kernel, self.device, only_eager=only_eager)
+        if chosen is None:
+            return self._run_eager(batch, w, keep, surrogate, hook)
+        cells = CurrentCells(
+            leak=self.dt_ms / self.spec.tau_mem_ms, tau_ms=self.spec.tau_mem_ms,
+            v_th=self.spec.v_th, slope=surrogate.slope,
+        )  # fmt: skip
+        starts = {
+            name: torch.zeros((batch.n_trials, n), dtype=self.dtype, device=self.device)
+            for name, n in self.spec.populations.items()
+        }
+        return run_layers(
+            chosen, batch, w, starts, cells={"e": cells, "i": cells},
+            readout=readout_constants(self.spec, self.dt_ms), surrogate=surrogate,
+            keep=keep, keeping=self.keeping,
+            window=self.learning.tbptt_window if self.training else 0,
+        )  # fmt: skip
+
+    def _run_eager(
+        self,
+        batch: InputBatch,
+        w: dict[str, Tensor],
+        keep: Keep,
+        surrogate: Surrogate,
+        hook: SpikeHook | None,
+    ) -> ForwardPass:
         raster = batch.dense(dtype=self.dtype, device=self.device)
         zeros = {
             name: torch.zeros((batch.n_trials, n), dtype=self.dtype, device=self.device)

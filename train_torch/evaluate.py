@@ -13,6 +13,7 @@ from bridge.evaluation import Evaluation, evaluation
 from bridge.network.encoders import EVAL_SEED
 from bridge.network.stimulus import Stimulus
 from bridge.network.task import Task
+from train_torch.ahead import ahead
 from train_torch.networks import SpikingNetwork
 
 
@@ -23,7 +24,7 @@ def evaluate(
     index: NDArray[np.int64],
     *,
     batch_size: int = 64,
-    kernels: str = "auto",
+    kernel: str = "auto",
     encode: Callable[[NDArray[np.int64]], Stimulus] | None = None,
     progress: Callable[[Iterator[Any]], Iterator[Any]] | None = None,
 ) -> Evaluation:
@@ -39,7 +40,7 @@ def evaluate(
         Positions in the data set.
     batch_size : int
         Samples side by side: speed and memory only.
-    kernels : {"auto", "compiled", "eager"}
+    kernel : {"auto", "eager", "function", "cpp"}
     encode : callable, optional
         From positions to input, instead of the task's encoding with `EVAL_SEED`.
     progress : callable, optional
@@ -57,9 +58,12 @@ def evaluate(
     spikes = dict.fromkeys(network.spec.populations, 0.0)
     t_s = 0.0
     starts: Iterator[Any] = iter(range(0, len(index), batch_size))
-    for start in starts if progress is None else progress(starts):
-        stimulus = encode(index[start : start + batch_size])
-        run = network(stimulus, kernels=kernels)
+    batches = (
+        index[start : start + batch_size]
+        for start in (starts if progress is None else progress(starts))
+    )
+    for _, stimulus in ahead(encode, batches):
+        run = network(stimulus, kernel=kernel)
         if run.lost_step is not None:
             raise RuntimeError(
                 f"the voltage was lost (not finite) in step {run.lost_step + 1} of "

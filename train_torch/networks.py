@@ -15,6 +15,7 @@ from bridge.network.steps import step_constants
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import Weights
 from train_torch.inputs import InputBatch
+from train_torch.layer import Keeping
 from train_torch.surrogate import Surrogate
 
 RECURRENT = ("W_ee", "W_ei", "W_ie", "W_ii")
@@ -40,7 +41,7 @@ class ForwardPass:
         The readout after each step, where it was asked for.
     lost_step : int or None
         First step at which a voltage was not finite, or beyond a million mV.
-    loops : {"eager", "compiled"}
+    kernel : {"eager", "function", "cpp"}
         What ran the steps.
     """
 
@@ -50,7 +51,7 @@ class ForwardPass:
     traces: Mapping[str, Tensor] = field(default_factory=dict)
     output: Tensor | None = None
     lost_step: int | None = None
-    loops: str = "eager"
+    kernel: str = "eager"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
     """What the networks share: parameters by published names, Dale's law, conversion.
 
     The parameters are the weights as stored; :meth:`used` says what a step multiplies with.
+    `keeping` may be set: what kernels keep for the way back.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         self.spec = spec
         self.dt_ms = dt_ms
         self.learning = learning or Learning()
+        self.keeping = Keeping()
         self._zero: dict[str, tuple[Any, bool]] = {}
         step_constants(spec, dt_ms)  # refuses an illegal dt
         for name, matrix in Weights.for_spec(spec, weights).items():
@@ -206,7 +209,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         v_start_mv: Mapping[str, Tensor] | None = None,
         matrices: Mapping[str, Tensor] | None = None,
         hook: SpikeHook | None = None,
-        kernels: str = "auto",
+        kernel: str = "auto",
     ) -> ForwardPass:
         """Run the network over a batch.
 
@@ -222,14 +225,13 @@ class SpikingNetwork(nn.Module, abc.ABC):
             Used instead of :meth:`used`.
         hook : callable, optional
             May replace spikes before they propagate.
-        kernels : {"auto", "compiled", "eager"}
-            Compiled C loops, or the step functions of :mod:`train_torch.cells`; ``auto`` takes
-            the former wherever they can do what is asked.
+        kernel : {"auto", "eager", "function", "cpp"}
+            What runs the steps, see :func:`train_torch.sequence.choose_kernel`.
 
         Raises
         ------
         ValueError
-            If the input does not fit, or compiled loops can't do what is asked.
+            If the input does not fit, or the kernel can't do what is asked.
         """
         batch = InputBatch.of(x)
         if batch.n_in != self.spec.n_in:
@@ -246,8 +248,18 @@ class SpikingNetwork(nn.Module, abc.ABC):
         keep = Keep(spikes=keep_spikes, traces=keep_traces, output=keep_output)
         return self._run(
             batch, self.used() if matrices is None else dict(matrices), keep,
-            v_start_mv or {}, hook, kernels,
+            v_start_mv or {}, hook, kernel,
         )  # fmt: skip
+
+    def _why_eager(self, batch: InputBatch, keep: Keep, hook: SpikeHook | None) -> str | None:
+        """Return why only eager steps can do what is asked, or None if a kernel can."""
+        if keep.traces or keep.output or hook is not None or self.learning.smooth:
+            return "it keeps neither traces nor the output of each step, and knows no hooks"
+        if batch.raster is not None and batch.raster.requires_grad:
+            return "it gives no gradient with respect to the input"
+        if self.dtype not in (torch.float32, torch.float64):
+            return f"it knows float32 and float64, not {self.dtype}"
+        return None
 
     @abc.abstractmethod
     def _run(
@@ -257,7 +269,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         keep: Keep,
         v_start_mv: Mapping[str, Tensor],
         hook: SpikeHook | None,
-        kernels: str,
+        kernel: str,
     ) -> ForwardPass: ...
 
 

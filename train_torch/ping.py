@@ -1,4 +1,4 @@
-"""The conductance-based network, step by step in eager torch, or layer by layer in compiled C."""
+"""The conductance-based network, step by step in eager torch, or layer by layer in a kernel."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from torch import Tensor
 
 from bridge.network.spec import PingSpec
 from bridge.network.steps import step_constants
-from train_torch import compiled
 from train_torch.cells import CellState, conductance_step
 from train_torch.inputs import InputBatch
-from train_torch.networks import RECURRENT, ForwardPass, Keep, SpikeHook, SpikingNetwork
+from train_torch.layer import ConductanceCells
+from train_torch.networks import ForwardPass, Keep, SpikeHook, SpikingNetwork
 from train_torch.readouts import Readout, readout_constants
+from train_torch.sequence import choose_kernel, run_layers
 from train_torch.surrogate import Surrogate
 
 
@@ -33,89 +34,30 @@ class PingNetwork(SpikingNetwork):
         keep: Keep,
         v_start_mv: Mapping[str, Tensor],
         hook: SpikeHook | None,
-        kernels: str,
+        kernel: str,
     ) -> ForwardPass:
-        reason = self._why_eager(batch, keep, hook)
-        if kernels == "compiled" and reason is not None:
-            raise ValueError(f"--kernels compiled can't be used: {reason}")
-        if kernels == "eager" or reason is not None:
+        only_eager = self._why_eager(batch, keep, hook)
+        chosen = choose_kernel(kernel, self.device, only_eager=only_eager)
+        if chosen is None:
             return self._run_eager(batch, matrices, keep, v_start_mv, hook)
-        return self._run_compiled(batch, matrices, keep, v_start_mv)
+        return run_layers(
+            chosen, batch, matrices, self._starts(batch, v_start_mv),
+            cells={"e": self._cells("e"), "i": self._cells("i")},
+            readout=readout_constants(self.spec, self.dt_ms), surrogate=self._surrogate(),
+            keep=keep, keeping=self.keeping,
+        )  # fmt: skip
 
-    def _why_eager(self, batch: InputBatch, keep: Keep, hook: SpikeHook | None) -> str | None:
-        """Return why the compiled loops can't do what is asked, or None if they can."""
-        if self.device.type != "cpu":
-            return f"they run on the CPU, the network is on {self.device.type}"
-        if self.dtype not in (torch.float32, torch.float64):
-            return f"they know float32 and float64, not {self.dtype}"
-        if keep.traces or keep.output or hook is not None or self.learning.smooth:
-            return "they keep neither traces nor the output of each step, and know no hooks"
-        if batch.raster is not None and batch.raster.requires_grad:
-            return "they give no gradient with respect to the input"
-        return compiled.why_missing()
-
-    def _run_compiled(
-        self,
-        batch: InputBatch,
-        w: dict[str, Tensor],
-        keep: Keep,
-        v_start_mv: Mapping[str, Tensor],
-    ) -> ForwardPass:
-        constants, starts = self._layer_constants(), self._starts(batch, v_start_mv)
-        events = compiled.EventTable.of(
-            batch.as_events(), n_steps=batch.n_steps, n_trials=batch.n_trials
-        )
-        counts: dict[str, Tensor] = {}
-        spikes: dict[str, Tensor] = {}
-        lost = batch.n_steps
-        for k in range(1, len(self.spec.layers) + 1):
-            below = spikes.get(f"e{k - 1}")
-            recurrent = {n.lower(): w.get(f"{n}_{k}") for n in RECURRENT}
-            first = k == 1
-            external = batch.g_ext_us if first else None
-            run = compiled.layer(
-                constants,
-                n_steps=batch.n_steps,
-                v_start_exc=starts[f"e{k}"],
-                v_start_inh=starts.get(f"i{k}"),
-                drive=None if below is None else below @ w[f"W_ff_{k - 1}to{k}"],
-                events=events if first else None,
-                w_in=w["W_in"] if first else None,
-                external=None if external is None else external.to(self.dtype),
-                bias_us=batch.bias_us if first else 0.0,
-                **recurrent,
-            )
-            spikes[f"e{k}"], counts[f"e{k}"] = run.spikes_exc, run.counts_exc
-            if run.spikes_inh is not None and run.counts_inh is not None:
-                spikes[f"i{k}"], counts[f"i{k}"] = run.spikes_inh, run.counts_inh
-            lost = min(lost, int(run.lost_step.min()))
-        readout, last = readout_constants(self.spec, self.dt_ms), f"e{len(self.spec.layers)}"
-        if readout.mode == "rate":
-            logits = counts[last] @ w["W_out"]
-        else:
-            logits = compiled.integrate(
-                spikes[last] @ w["W_out"], readout, slope=self.learning.surrogate_slope
-            )
-        return ForwardPass(
-            logits=logits,
-            counts=counts,
-            spikes=spikes if keep.spikes else {},
-            lost_step=lost if lost < batch.n_steps else None,
-            loops="compiled",
-        )
-
-    def _layer_constants(self) -> compiled.LayerConstants:
+    def _cells(self, kind: str) -> ConductanceCells:
         steps = step_constants(self.spec, self.dt_ms)
-        return compiled.LayerConstants(
-            exc_cell=self.spec.exc_cell,
-            inh_cell=self.spec.inh_cell,
+        exc = kind == "e"
+        return ConductanceCells(
+            cell=self.spec.exc_cell if exc else self.spec.inh_cell,
             dt_ms=self.dt_ms,
-            decay_ampa=steps.decay_ampa,
-            decay_gaba=steps.decay_gaba,
-            n_ref_exc_steps=steps.n_ref_exc_steps,
-            n_ref_inh_steps=steps.n_ref_inh_steps,
-            surrogate_slope=self.learning.surrogate_slope,
-            v_grad_dampen=self.learning.v_grad_dampen,
+            decay_exc=steps.decay_ampa,
+            decay_inh=steps.decay_gaba,
+            n_ref_steps=steps.n_ref_exc_steps if exc else steps.n_ref_inh_steps,
+            slope=self.learning.surrogate_slope,
+            dampen=self.learning.v_grad_dampen,
         )
 
     def _starts(self, batch: InputBatch, given: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -86,11 +86,22 @@ class Readout:
             if self._output is not None:
                 self._output.append(self.logits().detach())
             return
-        v = c.decay * self._v + c.kick * (spikes @ self._w_out)
+        self._integrate(spikes @ self._w_out)
+
+    def take(self, drive: Tensor) -> None:
+        """Take ``s W_out`` of one step, shape (batch, class), in a readout that integrates it."""
+        self._n_steps += 1
+        self._integrate(drive)
+
+    def _integrate(self, drive: Tensor) -> None:
+        c = self._constants
+        v = c.decay * self._v + c.kick * drive
         if self._b_out is not None and c.kick_bias:
             v = v + c.kick_bias * self._b_out
         if c.mode == "li":
-            self._sum = v if self._n_steps == 1 else torch.maximum(torch.as_tensor(self._sum), v)
+            # Not maximum(), which halves the gradient between equals: the first one has it all.
+            best = torch.as_tensor(self._sum)
+            self._sum = v if self._n_steps == 1 else torch.where(v <= best, best, v)
         elif c.mode == "leaky-mean":
             self._sum = self._sum + v
         else:

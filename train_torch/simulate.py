@@ -38,7 +38,7 @@ def simulate(
     record_traces: bool = False,
     dtype: str = "float64",
     device: str = "cpu",
-    kernels: str = "auto",
+    kernel: str = "auto",
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Recording, TorchRun]:
     """Run a network in torch, all trials side by side.
@@ -54,7 +54,7 @@ def simulate(
     dtype : {"float64", "float32"}
         float64 is what Brian2 computes with.
     device : str
-    kernels : {"auto", "compiled", "eager"}
+    kernel : {"auto", "eager", "function", "cpp"}
         See :meth:`train_torch.networks.SpikingNetwork.forward`.
     progress : callable of float, optional
         Called with 1.0 at the end.
@@ -88,7 +88,7 @@ def simulate(
     with torch.no_grad():
         run = network(
             stimulus, keep_spikes=True, keep_traces=record_traces,
-            v_start_mv=starts, matrices=used, kernels=kernels,
+            v_start_mv=starts, matrices=used, kernel=kernel,
         )  # fmt: skip
     run_s = time.perf_counter() - began
     if progress is not None:
@@ -126,14 +126,14 @@ def _recording(
         traces=traces,
         logits=run.logits.double().cpu().numpy(),
         output=None if run.output is None else _trial_first(run.output),
-        backend=backend if run.loops == "eager" else f"{backend}:{run.loops}",
+        backend=backend if run.kernel == "eager" else f"{backend}:{run.kernel}",
         seed=seed,
         config={"model": spec.model},
     )
 
 
 def record(
-    network: SpikingNetwork, stimulus: Stimulus, *, seed: int = 42, kernels: str = "auto"
+    network: SpikingNetwork, stimulus: Stimulus, *, seed: int = 42, kernel: str = "auto"
 ) -> Recording:
     """Return what a network does with an input, as it stands: with its own float type and device.
 
@@ -145,7 +145,7 @@ def record(
     was_training = network.training
     network.eval()
     with torch.no_grad():
-        run = network(stimulus, keep_spikes=True, kernels=kernels)
+        run = network(stimulus, keep_spikes=True, kernel=kernel)
     network.train(was_training)
     return _recording(network, stimulus, run, seed=seed)
 

@@ -29,6 +29,7 @@ from torch import Tensor
 from bridge.network.stimulus import Stimulus
 from bridge.network.task import Task
 from bridge.recording import Recording
+from train_torch.ahead import ahead
 from train_torch.checkpoint import TrainingState
 from train_torch.evaluate import Evaluation, evaluate
 from train_torch.losses import RateRegulariser, cross_entropy
@@ -59,7 +60,7 @@ class TrainingSettings:
     seed : int
         Of the order of samples and of their noise.
     regulariser : RateRegulariser
-    kernels : {"auto", "compiled", "eager"}
+    kernel : {"auto", "eager", "function", "cpp"}
     """
 
     lr: float = 0.01
@@ -70,7 +71,7 @@ class TrainingSettings:
     grad_clip: float = 1.0
     seed: int = 42
     regulariser: RateRegulariser = field(default_factory=RateRegulariser)
-    kernels: str = "auto"
+    kernel: str = "auto"
 
     def lr_of(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 1."""
@@ -299,20 +300,23 @@ class Trainer:
         starts: Iterator[int] = iter(range(0, len(order), settings.batch_size))
         n_batches = math.ceil(len(order) / settings.batch_size)
         bar = self._watcher.batches(n_batches, what=f"epoch {epoch}")
-        for start in bar(starts):
-            chosen = order[start : start + settings.batch_size]
-            line = self._update(chosen, epoch, sums)
+        batches = (order[start : start + settings.batch_size] for start in bar(starts))
+
+        def encode(chosen: NDArray[np.int64]) -> Stimulus:
+            return self.task.encode(chosen, seed=settings.seed, epoch=epoch)
+
+        for chosen, stimulus in ahead(encode, batches):
+            line = self._update(chosen, stimulus, sums)
             self._state.step += 1
             out.write({"kind": "step", "ep": epoch, "step": self._state.step, **line})
         return sums
 
-    def _update(self, chosen: NDArray[np.int64], epoch: int, sums: _Sums) -> dict[str, Any]:
+    def _update(self, chosen: NDArray[np.int64], stimulus: Stimulus, sums: _Sums) -> dict[str, Any]:
         """Do one step of the optimiser, unless something is not finite; return what happened."""
         network, settings = self.network, self.settings
-        stimulus = self.task.encode(chosen, seed=settings.seed, epoch=epoch)
         labels = torch.from_numpy(self.task.labels(chosen)).to(network.device)
         self._optimiser.zero_grad(set_to_none=True)
-        run = network(stimulus, kernels=settings.kernels)
+        run = network(stimulus, kernel=settings.kernel)
         sums.samples += len(chosen)
         line: dict[str, Any] = {
             "loss": None, "ce": None, "reg": None, "grad_norm": None, "skipped": True,
@@ -358,13 +362,13 @@ class Trainer:
         n = math.ceil(len(index) / self.settings.batch_size)
         return evaluate(
             self.network, self.task, index,
-            batch_size=self.settings.batch_size, kernels=self.settings.kernels,
+            batch_size=self.settings.batch_size, kernel=self.settings.kernel,
             progress=self._watcher.batches(n, what=what),
         )  # fmt: skip
 
     def _look(self) -> Recording:
         """Return the reference trial on the network as it is."""
-        return record(self.network, self._reference, kernels=self.settings.kernels)
+        return record(self.network, self._reference, kernel=self.settings.kernel)
 
     def _keep(self, out: _Log) -> None:
         state = self._state

@@ -51,11 +51,12 @@ class Events:
         cursor : int32, shape (n_cells,)
             Where each cell's list begins.
         """
-        steps = np.full(length, float(NEVER))
-        counts = np.bincount(self.cell, minlength=self.n_cells)
+        steps = np.empty(length)
+        ends = np.cumsum(np.bincount(self.cell, minlength=self.n_cells) + 1)
         # Before an event of cell c lie c closing entries.
-        steps[np.arange(len(self.step)) + self.cell] = self.step
-        cursor = np.concatenate([[0], np.cumsum(counts + 1)[:-1]])
+        steps[np.arange(len(self.step), dtype=np.int32) + self.cell] = self.step
+        steps[ends - 1] = steps[ends[-1] :] = NEVER
+        cursor = np.concatenate([[0], ends[:-1]])
         return steps, cursor.astype(np.int32)
 
 
@@ -136,9 +137,11 @@ def _merge(parts: list[tuple[NDArray, NDArray]], n_cells: int) -> Events:
 
 
 def table_length(n_events: float, n_cells: int) -> int:
-    """Return a table length that holds about `n_events` events with certainty: a power of two.
+    """Return a table length that holds about `n_events` events with certainty.
 
-    Generated code holds table lengths, so that a few lengths let programs be shared.
+    Generated code holds table lengths, so that a few lengths let programs be shared: eight of them
+    lie between one power of two and the next.
     """
     needed = n_events + 8.0 * np.sqrt(n_events) + n_cells + 64
-    return 1 << int(np.ceil(np.log2(needed)))
+    unit = 1 << max(int(np.ceil(np.log2(needed))) - 4, 0)
+    return unit * int(np.ceil(needed / unit))

@@ -153,4 +153,6 @@ class Stimulus:
 
     def trial_events(self, trial: int) -> EventRows:
         """Return the rows of one trial."""
+        if self.n_trials == 1 and trial == 0:
+            return self.events
         return self.events[self.events[:, 1] == trial]

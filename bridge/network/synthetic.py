@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from fractions import Fraction
 
@@ -87,19 +88,37 @@ def synthetic_spikes(
         p[window] = spike_probability(rate_hz * overdrive, dt_ms)
     elif overdrive != 1.0:
         warn_window_closed(n_steps * dt_ms)
+    below = 2.0 ** math.ceil(math.log2(max(p.max(), 1e-6)))
     rows: list[NDArray[np.int64]] = [np.empty((0, 3), dtype=np.int64)]
-    block = max(1, _BLOCK // n_in)
     for trial in range(n_trials):
-        rng = np.random.RandomState(trial_seed(seed, trial))
-        for start in range(0, n_steps, block):
-            p_block = p[start : start + block, None]
-            spikes = rng.random_sample((len(p_block), n_in)) < p_block
-            step, channel = np.divmod(np.flatnonzero(spikes), n_in)  # half the time of nonzero
-            rows.append(np.stack([step + start, np.full_like(step, trial), channel], axis=1))
+        step, channel, drawn = _low_draws(trial_seed(seed, trial), n_in, n_steps, below)
+        spikes = drawn < p[step]
+        step = step[spikes]
+        rows.append(np.stack([step, np.full_like(step, trial), channel[spikes]], axis=1))
     return Stimulus(
         dt_ms=dt_ms, n_steps=n_steps, n_trials=n_trials, n_in=n_in,
         events=np.concatenate(rows), bias_us=bias_us * calibration_factor(dt_ms),
     )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=2)
+def _low_draws(
+    seed: int, n_in: int, n_steps: int, below: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return step, channel and value of the random numbers of a trial that are < `below`.
+
+    The points of a sweep share them, and drawing them costs far more than comparing those few.
+    """
+    rng = np.random.RandomState(seed)
+    found = []
+    block = max(1, _BLOCK // n_in)
+    for start in range(0, n_steps, block):
+        drawn = rng.random_sample((min(block, n_steps - start), n_in)).ravel()
+        at = np.flatnonzero(drawn < below)
+        step, channel = np.divmod(at, n_in)  # half the time of nonzero
+        found.append((step + start, channel, drawn[at]))
+    steps, channels, values = (np.concatenate(column) for column in zip(*found, strict=True))
+    return steps, channels, values
 
 
 def synthetic_conductance(

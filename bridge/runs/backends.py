@@ -10,7 +10,7 @@ from bridge.runs.resolve import Resolved
 
 _OWN_FLAGS = {
     "brian": (("codegen", "fast_math", "compute_capability"), "Brian2"),
-    "torch": (("kernels", "deterministic"), "torch"),
+    "torch": (("train_kernel", "deterministic"), "torch"),
 }
 _DEFAULTS = ExecutionOptions()
 

@@ -209,11 +209,11 @@ class ExecutionOptions(Options):
         shown_default="torch in train and infer float32, else float64",
     )  # fmt: skip
     deterministic: bool = option(False, "the same bits from torch each time, on a GPU too")
-    kernels: str = option(
-        "auto",
-        "loops of torch on the CPU: compiled C, or eager steps",
-        choices=("auto", "compiled", "eager"),
-    )
+    train_kernel: str = option(
+        "auto", "what runs the steps of torch: compiled loops (cpp, on a CPU), whole sequences in "
+        "plain torch (function), or eager steps", choices=("auto", "eager", "function", "cpp"),
+        shown_default="auto: cpp; without a compiler or on a GPU function",
+    )  # fmt: skip
     fast_math: bool = option(False, "let the compiler reorder arithmetic: spikes may change")
     modal: bool = option(False, "run on Modal.com (a paid service)")
     modal_gpu: str = option(

@@ -57,8 +57,8 @@ class SimulationOptions(Options):
         None, "length of a run, in place of the configuration's", unit="s", above=0
     )
     backend: str = option(
-        "auto", "Brian2 target; the spikes are the same on all", choices=("auto", "numpy",
-                                                                         "cython", "cpp", "cuda"),
+        "auto", "Brian2 target; the spikes are the same on all (cuda can't seed them)",
+        choices=("auto", "numpy", "cython", "cpp"),
     )  # fmt: skip
     arousal_noise: str = option(
         "per_step", "Beta noise of the external rate: in every step, once per neuron, its mean",

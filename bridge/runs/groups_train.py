@@ -60,6 +60,15 @@ class LearningOptions(Options):
         0.0, "share of the training samples that chooses the best epoch instead of the test set",
         at_least=0, below=1,
     )  # fmt: skip
+    trajectory_dtype: str | None = option(
+        None, "float type in which the way back finds voltages and conductances: half the memory, "
+        "gradients of fewer digits, the same spikes", choices=("float64", "float32", "bfloat16"),
+        shown_default="that of the network",
+    )  # fmt: skip
+    checkpoint_steps: int = option(
+        0, "keep the state only every so many steps and run the steps between again on the way "
+        "back: little memory, about a third more time; 0 keeps every step", at_least=0,
+    )  # fmt: skip
     resume: bool = option(False, "go on with the training that --out-dir holds")
 
 

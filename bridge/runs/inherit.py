@@ -42,7 +42,7 @@ NEVER_INHERIT = frozenset(
         "batch",
         "deterministic",
         "dtype",
-        "kernels",
+        "train_kernel",
         "n_jobs",
         "jobs",
         "scheduler",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from bridge.network import synthetic
 from bridge.network.event_times import trial_seed
 from bridge.network.synthetic import (
     OU_STD_US,
@@ -59,8 +60,20 @@ def test_synthetic_spikes_replay_the_legacy_stream_step_by_step():
 
 def test_synthetic_spikes_do_not_depend_on_the_block_in_which_they_are_drawn(monkeypatch):
     whole = synthetic_spikes(11, rate_hz=100.0, **drive())
-    monkeypatch.setattr("bridge.network.synthetic._BLOCK", 37)
+    monkeypatch.setattr(synthetic, "_BLOCK", 37)
+    synthetic._low_draws.cache_clear()
     assert_array_equal(synthetic_spikes(11, rate_hz=100.0, **drive()).events, whole.events)
+
+
+def test_synthetic_spikes_do_not_depend_on_those_drawn_before():
+    rates = (10.0, 900.0, 0.0, 130.0, 3000.0)  # draws are shared between rates of like size
+    after_others = [synthetic_spikes(11, rate_hz=r, **drive(overdrive=2.0)).events for r in rates]
+    for rate_hz, events in zip(rates, after_others, strict=True):
+        synthetic._low_draws.cache_clear()
+        alone = synthetic_spikes(11, rate_hz=rate_hz, **drive(overdrive=2.0)).events
+        assert_array_equal(events, alone)
+        expected = 11 * rate_hz * (0.2 + 2.0 * 0.05)  # 5 standard deviations: false alarm 1e-6
+        assert abs(len(alone) - expected) <= 5 * np.sqrt(expected)
 
 
 @pytest.mark.parametrize("dt_ms", DTS_MS)

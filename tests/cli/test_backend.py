@@ -67,7 +67,8 @@ def test_float_type_loops_and_traces(call):
     runs = {
         name: call("sim", *NET, "--backend", "torch", *flags, name=name)
         for name, flags in (
-            ("auto", ()), ("eager", ("--kernels", "eager")), ("float32", ("--dtype", "float32")),
+            ("auto", ()), ("eager", ("--train-kernel", "eager")),
+            ("float32", ("--dtype", "float32")),
             ("traces", ("--record-traces",)),
         )
     }  # fmt: skip
@@ -102,14 +103,14 @@ def test_float32_in_brian2(call):
         (("--backend", "torch", "--codegen", "cpp"), "--codegen is for Brian2; it can't apply"),
         (("--backend", "torch", "--fast-math"), "--fast-math is for Brian2; it can't apply"),
         (("--deterministic",), "--deterministic is for torch; it can't apply to --backend brian"),
-        (("--backend", "brian", "--kernels", "eager"), "--kernels is for torch; it can't apply"),
+        (("--backend", "brian", "--train-kernel", "eager"),
+         "--train-kernel is for torch; it can't apply"),
         (("--backend", "torch", "--device", "mps"), "mps has no float64; use --dtype float32"),
         (("--backend", "both", "--device", "mps"), "mps has no float64; use --dtype float32"),
         (("--backend", "torch", "--modal"), "not available in this version"),
-        (("--backend", "torch", "--model", "cuba-ping", "--kernels", "compiled"),
-         "--kernels compiled can't apply to --model cuba-ping"),
-        (("--backend", "torch", "--kernels", "compiled", "--record-traces", "--save-recording",
-          "x.npz"), "--kernels compiled can't be used"),
+        *((("--backend", "torch", "--train-kernel", kernel, "--record-traces", "--save-recording",
+            "x.npz"), f"--train-kernel {kernel} can't be used: it keeps neither traces")
+          for kernel in ("cpp", "function")),
     ],
 )  # fmt: skip
 def test_what_cannot_apply_is_refused(call, flags, message):

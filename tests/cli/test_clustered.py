@@ -103,7 +103,7 @@ def test_sweep_and_compare_write_a_table_and_a_figure(typed, config, tmp_path):
     assert rows[1]["e_bg_hz"] > rows[0]["e_bg_hz"]
     assert (tmp_path / "s" / "plots" / "sweep.png").stat().st_size > 10_000
     code, out, err = typed("clustered", "compare", *given, "--save-dir", "c", "--parallel",
-                           "--executor", "process", "--max-workers", 2)  # fmt: skip
+                           "--executor", "thread", "--max-workers", 2)  # fmt: skip
     assert code == 0, err
     compared = json.loads((tmp_path / "c" / "data" / "compare.json").read_text())
     assert compared[0]["e_sim_hz"] == rows[0]["e_hz"], "the same seed is the same run"

@@ -283,7 +283,7 @@ def test_infer_needs_weights(call):
         (("--dt-sweep", "1", "--observe", "image"), "with --dt-sweep use video"),
         (("--dt-sweep", "1", "--dt", "2"), "contradict"),
         (("--dt-sweep", "0.7"), "does not divide"),
-        (("--dt-sweep", "1", "--kernels", "eager"), "is for torch"),
+        (("--dt-sweep", "1", "--train-kernel", "eager"), "is for torch"),
         (("--codegen", "cpp"), "is for Brian2"),
     ],
 )

@@ -39,3 +39,17 @@ def small_cuba(*, n_exc: int = 48, n_in: int = 40) -> tuple[CubaSpec, Weights]:
     """Return a current-based network that fires in volleys."""
     spec = CubaSpec(n_in=n_in, n_exc=n_exc, n_inh=n_exc // 4)
     return spec, draw_weights(spec, CUBA_DRAW, seed=3)
+
+
+def driven_ping(*, seed: int = 5, n_trials: int = 2, n_steps: int = 600):
+    """Return a network of two layers, its weights and its input."""
+    spec, weights = small_ping(sizes=(48, 24))
+    return spec, weights, raster(
+        n_trials=n_trials, n_steps=n_steps, n_in=40, p=0.02, seed=seed, dt_ms=0.1
+    )  # fmt: skip
+
+
+def driven_cuba():
+    """Return a current-based network, its weights and its input."""
+    spec, weights = small_cuba()
+    return spec, weights, raster(n_trials=2, n_steps=300, n_in=40, p=0.1, seed=1, dt_ms=0.5)

@@ -15,7 +15,6 @@ from scope.panels_activity import (
     ordinal,
     plot_drive,
     plot_population_rate,
-    plot_psd,
     plot_raster,
     raster_image,
     raster_stride,
@@ -36,6 +35,7 @@ from scope.panels_progress import (
     plot_sweep_f0,
     plot_sweep_rates,
 )
+from scope.panels_spectrum import plot_psd
 from scope.spectra import Spectrum
 from scope.style import EXC, GREY, INH, dress, house_style, new_figure
 from scope.view import SweepState, TrainingHistory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import signal
@@ -54,7 +55,9 @@ def assert_equal_spikes(one, other):
 
 
 @pytest.mark.compiler
-def test_compiled_run_and_its_repetition_from_the_cache(compiler, own_cache):
+def test_one_program_for_all_runs_of_a_network(compiler, own_cache):
+    """A repetition, other input, another number of steps: compiled once, the spikes of NumPy."""
+    before = state_of_brian2()
     expected, _ = ping_run(NUMPY, traces=True)
     first, raw_first = ping_run(CPP, traces=True)
     again, raw_again = ping_run(CPP, traces=True)
@@ -69,6 +72,23 @@ def test_compiled_run_and_its_repetition_from_the_cache(compiler, own_cache):
             # Sums of weights on the grid are exact, in whatever order a target adds them.
             np.testing.assert_array_equal(first.traces[name], trace)
         np.testing.assert_array_equal(first.traces[name], again.traces[name])
+    for seed, n_steps in ((6, 600), (7, 450)):
+        compiled, raw = ping_run(CPP, seed=seed, n_steps=n_steps, traces=True)
+        assert not raw.compiled
+        assert_equal_spikes(compiled, ping_run(NUMPY, seed=seed, n_steps=n_steps)[0])
+    assert len(list(own_cache.glob("programs/*/main"))) == 1
+    assert state_of_brian2() == before
+    _, raw = ping_run(EngineOptions(target="cpp", fast_math=True), traces=True)
+    assert raw.compiled
+    assert len(list(own_cache.glob("programs/*/main"))) == 2
+
+
+def state_of_brian2():
+    import brian2
+    from brian2.devices import get_device
+
+    names = ("codegen.target", "codegen.cpp.extra_compile_args_gcc")
+    return get_device(), [brian2.prefs[name] for name in names]
 
 
 @pytest.mark.compiler
@@ -108,17 +128,6 @@ def test_trials_side_by_side_are_single_trials():
 
 
 # ---- one program, many runs ---------------------------------------------------------------------
-
-
-@pytest.mark.compiler
-def test_other_input_weights_and_dt_need_no_compilation(compiler, own_cache):
-    _, raw = ping_run(CPP, seed=5)
-    assert raw.compiled
-    for seed, n_steps in ((6, 600), (7, 450)):
-        compiled, raw = ping_run(CPP, seed=seed, n_steps=n_steps)
-        assert not raw.compiled
-        assert_equal_spikes(compiled, ping_run(NUMPY, seed=seed, n_steps=n_steps)[0])
-    assert len(list(own_cache.glob("programs/*/main"))) == 1
 
 
 @pytest.mark.compiler
@@ -166,16 +175,7 @@ def _start(cache: Path) -> subprocess.Popen:
 
 
 @pytest.mark.compiler
-def test_two_processes_share_a_cache(compiler, tmp_path):
-    both = [_start(tmp_path), _start(tmp_path)]
-    outputs = [p.communicate(timeout=300)[0].splitlines()[-1].split() for p in both]
-    assert sorted(o[0] for o in outputs) == ["False", "True"]  # one compiled, one waited
-    assert outputs[0][1:] == outputs[1][1:]
-    assert len(list(tmp_path.glob("programs/*/main"))) == 1
-
-
-@pytest.mark.compiler
-def test_a_killed_compilation_leaves_nothing_that_looks_finished(compiler, tmp_path):
+def test_a_killed_compilation_and_two_processes_that_share_a_cache(compiler, tmp_path):
     process = _start(tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -186,9 +186,12 @@ def test_a_killed_compilation_leaves_nothing_that_looks_finished(compiler, tmp_p
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert not list(tmp_path.glob("programs/*/main"))
-    second = _start(tmp_path)
-    assert second.communicate(timeout=300)[0].splitlines()[-1].startswith("True ")
+    assert not list(tmp_path.glob("programs/*/main"))  # nothing that looks finished
+    both = [_start(tmp_path), _start(tmp_path)]
+    outputs = [p.communicate(timeout=300)[0].splitlines()[-1].split() for p in both]
+    assert sorted(o[0] for o in outputs) == ["False", "True"]  # one compiled, one waited
+    assert outputs[0][1:] == outputs[1][1:]
+    assert len(list(tmp_path.glob("programs/*/main"))) == 1
 
 
 def test_the_cache_keeps_the_programs_used_last(own_cache, monkeypatch):
@@ -233,14 +236,6 @@ def test_fast_math_does_not_fall_back(monkeypatch):
         ping_run(EngineOptions(fast_math=True))
     with pytest.raises(ValueError, match="can't apply to --codegen numpy"):
         EngineOptions(target="numpy", fast_math=True)
-
-
-@pytest.mark.compiler
-def test_fast_math_is_another_program(compiler, own_cache):
-    ping_run(CPP)
-    _, raw = ping_run(EngineOptions(target="cpp", fast_math=True))
-    assert raw.compiled
-    assert len(list(own_cache.glob("programs/*/main"))) == 2
 
 
 def test_a_compiler_error_is_one_line(compiler, own_cache, tmp_path, monkeypatch):
@@ -310,25 +305,12 @@ def test_auto_without_a_compiler(monkeypatch):
 
 
 @pytest.mark.compiler
-def test_brian2_is_left_as_it_was(compiler):
-    import brian2
-    from brian2.devices import get_device
-
-    def state():
-        names = ("codegen.target", "codegen.cpp.extra_compile_args_gcc")
-        return get_device(), [brian2.prefs[name] for name in names]
-
-    before = state()
-    ping_run(CPP)
-    ping_run(NUMPY, n_steps=20)
-    assert state() == before
-
-
-@pytest.mark.compiler
 def test_progress_is_reported_during_long_runs(compiler):
     seen = []
     options = EngineOptions(target="cpp", progress=seen.append)
-    _, raw = ping_run(options, n_steps=200_000, n_trials=1)
+    spec, weights = small_ping()
+    few = raster(n_trials=1, n_steps=600, n_in=40, p=0.02, seed=5, dt_ms=0.1)
+    _, raw = simulate(spec, weights, dataclasses.replace(few, n_steps=400_000), engine=options)
     assert seen[-1] == 1.0
     assert seen == sorted(seen)
     if raw.run_s > 1.2:  # reports come every half second

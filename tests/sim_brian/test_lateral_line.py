@@ -106,6 +106,38 @@ def test_cuda_code_can_be_generated(tmp_path):
     assert not any("_sum" in name for name in made)
 
 
+def test_cpp_code_is_the_same_whatever_order_brian2_takes(tmp_path):
+    """The clocks of a network come from a set; the loop must not ask for the time at each object.
+
+    Both are mended in the generated text: a Brian2 that writes another one shows here.
+    """
+    from sim_brian.standalone import generate, order_clocks
+
+    p = small(n_training_trials=1)
+    w = draw_wiring(p)
+    spikes = draw_spikes(p, TrainingDrive(p).read(0, 1)[0], [0])
+    model = LateralLineModel(
+        params=p, wiring=w, tables=Tables(ll=1024, mon=1024, ts=1024), state=initial_state(p, w),
+        spikes=spikes, n_steps=p.trial_steps, plastic=True,
+    )  # fmt: skip
+    with engine._device("cpp", fast_math=False):
+        generate(model, "cpp", tmp_path)
+    main = (tmp_path / "main.cpp").read_text()
+    resets = re.findall(r"_array_(\w+)_timestep\[0\] = 0;", main)
+    assert resets == sorted(resets) == ["checkpoints", "steps", "trials"]
+    lines = re.findall(r"(?m)^ *_array_\w+_t(?:imestep)?\[0\] = .*\n", main)
+    other = tmp_path / "other.cpp"
+    other.write_text(main.replace("".join(lines), "".join([*lines[2:], *lines[:2]])))
+    assert other.read_text() != main
+    order_clocks(other)
+    assert other.read_text() == main
+    loop = (tmp_path / "network.cpp").read_text()
+    loop = loop[loop.index("while(clock && clock->running())") : loop.index("t = t_end;")]
+    assert loop.count("std::clock()") == 2
+    assert "if (report_func && i == 0 && (n_looked++ & 15) == 0)" in loop
+    assert loop.rindex("std::clock()") > loop.rindex("next_clocks()") + 20
+
+
 def test_a_resumed_training_goes_on_with_the_same_bits(whole, tmp_path):
     result, states = whole
     first = states[0]

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from bridge.network.spec import CubaSpec, PingSpec, ReadoutSpec, SynapseSpec, ei_layer
 from bridge.network.stimulus import Stimulus
-from train_torch import compiled
+from train_torch.library import why_missing
 from train_torch.networks import Learning, build_network
 
 TAGS = {"dt0p1": 0.1, "dt0p25": 0.25, "dt1": 1.0}
@@ -29,8 +29,8 @@ def stimulus(data, tag):
     )  # fmt: skip
 
 
-def check_gradients(network, data, tag, prefix, tolerance, names, *, kernels="eager"):
-    run = network(stimulus(data, tag), kernels=kernels)
+def check_gradients(network, data, tag, prefix, tolerance, names, *, kernel="eager"):
+    run = network(stimulus(data, tag), kernel=kernel)
     loss = cross_entropy(run.logits, torch.tensor(data["labels"], dtype=torch.long))
     loss.backward()
     assert loss.item() == pytest.approx(float(data[f"{prefix}__loss"]), rel=tolerance)
@@ -42,22 +42,26 @@ def check_gradients(network, data, tag, prefix, tolerance, names, *, kernels="ea
         assert np.linalg.norm(found - expected) / norm < tolerance, theirs
 
 
-COBA = [
-    (tag, readout, damp, dtype, "compiled")
-    for tag in ("dt0p1", "dt0p25")
-    for readout, damp in (("rate", 80), ("mem_mean", 80), ("mem_mean", 1000))
-    for dtype in TYPES
-] + [
-    ("dt0p25", "rate", 80, "float64", "eager"),
-    ("dt0p25", "mem_mean", 80, "float64", "eager"),
-    ("dt0p25", "mem_mean", 1000, "float64", "eager"),
-    ("dt0p25", "mem_mean", 1000, "float32", "eager"),
-]
+COBA = (
+    [
+        (tag, readout, damp, dtype, "cpp")
+        for tag in ("dt0p1", "dt0p25")
+        for readout, damp in (("rate", 80), ("mem_mean", 80), ("mem_mean", 1000))
+        for dtype in TYPES
+    ]
+    + [("dt0p25", readout, 80, "float64", "function") for readout in ("rate", "mem_mean")]
+    + [
+        ("dt0p25", "rate", 80, "float64", "eager"),
+        ("dt0p25", "mem_mean", 80, "float64", "eager"),
+        ("dt0p25", "mem_mean", 1000, "float64", "eager"),
+        ("dt0p25", "mem_mean", 1000, "float32", "eager"),
+    ]
+)
 
 
-@pytest.mark.parametrize(("tag", "readout", "damp", "dtype", "kernels"), COBA)
-def test_conductance_based_gradients(reference, tag, readout, damp, dtype, kernels):
-    if kernels == "compiled" and (reason := compiled.why_missing()):
+@pytest.mark.parametrize(("tag", "readout", "damp", "dtype", "kernel"), COBA)
+def test_conductance_based_gradients(reference, tag, readout, damp, dtype, kernel):
+    if kernel == "cpp" and (reason := why_missing()):
         pytest.skip(reason)
     suffix, tolerance = TYPES[dtype]
     with np.load(reference / "ping_coba_case2.npz", allow_pickle=False) as data:
@@ -77,15 +81,18 @@ def test_conductance_based_gradients(reference, tag, readout, damp, dtype, kerne
         )
         names = {n: f"d{n}" for n in ("W_in", "W_out", "W_ei_1", "W_ie_1", "W_ee_1")}
         prefix = f"{tag}__grad_{readout}_damp{damp}{suffix}"
-        check_gradients(network, data, tag, prefix, tolerance, names, kernels=kernels)
+        check_gradients(network, data, tag, prefix, tolerance, names, kernel=kernel)
 
 
 @pytest.mark.parametrize(
-    ("tag", "dtype"),
-    [("dt0p1", "float64"), ("dt0p25", "float64"), ("dt0p25", "float32"), ("dt1", "float64"),
-     ("dt1", "float32")],
+    ("tag", "dtype", "kernel"),
+    [("dt0p1", "float64", "cpp"), ("dt0p25", "float64", "cpp"), ("dt0p25", "float32", "cpp"),
+     ("dt1", "float64", "cpp"), ("dt1", "float32", "cpp"), ("dt0p25", "float64", "function"),
+     ("dt0p25", "float64", "eager"), ("dt1", "float32", "eager")],
 )  # fmt: skip
-def test_current_based_gradients(reference, tag, dtype):
+def test_current_based_gradients(reference, tag, dtype, kernel):
+    if kernel == "cpp" and (reason := why_missing()):
+        pytest.skip(reason)
     suffix, tolerance = TYPES[dtype]
     with np.load(reference / "ping_cuba_case1.npz", allow_pickle=False) as data:
         spec = CubaSpec(
@@ -98,4 +105,5 @@ def test_current_based_gradients(reference, tag, dtype):
             dtype=getattr(torch, dtype),
         ).train()  # fmt: skip
         names = {n: f"d{n}" for n in ("W_in", "W_out", "b_out")}
-        check_gradients(network, data, tag, f"{tag}__grad_mem_mean{suffix}", tolerance, names)
+        prefix = f"{tag}__grad_mem_mean{suffix}"
+        check_gradients(network, data, tag, prefix, tolerance, names, kernel=kernel)

@@ -14,7 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from train_torch import device as devices
 from train_torch.device import choose_device
+from train_torch.layer import EventTable, Keeping, LayerSettings, layer
 from train_torch.networks import Learning, build_network
+from train_torch.plain import PlainKernel
 from train_torch.simulate import simulate
 
 NETWORKS = {"ping": small_ping, "two layers": lambda: small_ping(sizes=(48, 24)),
@@ -42,7 +44,7 @@ class Watch(TorchDispatchMode):
         return out
 
 
-def meta_pass(name, n_steps, monkeypatch):
+def meta_pass(name, n_steps, monkeypatch, kernel="eager"):
     """Run a training pass on a device without memory, up to the question whether v was lost."""
     spec, weights = NETWORKS[name]()
     stimulus = raster(n_trials=2, n_steps=n_steps, n_in=40, p=0.1, seed=1, dt_ms=0.5)
@@ -60,19 +62,46 @@ def meta_pass(name, n_steps, monkeypatch):
             torch, "tensor", lambda *a, **k: refuse() if k.get("device") else plain(*a, **k)
         )
         with pytest.raises(RuntimeError, match="item"):  # after the last step, once
-            network(stimulus, matrices=matrices)
+            network(stimulus, matrices=matrices, kernel=kernel)
     return watch
 
 
+@pytest.mark.parametrize("kernel", ["eager", "function"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_host_does_not_wait_within_the_time_loop(name, monkeypatch):
-    short, long = (meta_pass(name, n, monkeypatch) for n in (4, 9))
+def test_the_host_does_not_wait_within_the_time_loop(name, kernel, monkeypatch):
+    short, long = (meta_pass(name, n, monkeypatch, kernel) for n in (4, 9))
     assert long.n - short.n > 5 * 10  # the loop was run, to its last step
     assert (long.n - short.n) % 5 == 0
     for watch in (short, long):
         assert sum(watch.waits.values()) == 1  # the last question
         assert dict(watch.crossings) == dict(short.crossings)
-        assert sum(watch.crossings.values()) <= 1  # the input goes over, once
+        assert sum(watch.crossings.values()) <= 2  # the input goes over, once
+
+
+@pytest.mark.parametrize("every", [0, 3])
+def test_nor_on_the_way_back(every):
+    spec, weights = small_ping()
+    network = build_network(spec, weights, dt_ms=0.5, device="meta")
+    n_exc, n_inh = spec.layers[0].n_exc, spec.layers[0].n_inh
+    settings = LayerSettings(
+        exc=network._cells("e"), inh=network._cells("i"), n_steps=7,
+        v_start_exc=torch.zeros((2, n_exc), device="meta"),
+        v_start_inh=torch.zeros((2, n_inh), device="meta"),
+        events=EventTable.of(
+            torch.zeros((5, 3), dtype=torch.int64), n_steps=7, n_trials=2,
+            device=torch.device("meta"),
+        ),
+        keeping=Keeping(checkpoint_steps=every),
+    )  # fmt: skip
+    names = {"w_in": "W_in", "w_ei": "W_ei_1", "w_ie": "W_ie_1", "w_out": "W_out"}
+    w = {ours: network.matrix(name).detach().requires_grad_() for ours, name in names.items()}
+    with Watch() as watch:
+        run = layer(PlainKernel(), settings, **w)
+        (run.counts_exc.sum() + run.out.sum()).backward()
+    assert watch.n > 7 * 100
+    assert all(matrix.grad is not None for matrix in w.values())
+    assert sum(watch.waits.values()) == 0
+    assert sum(watch.crossings.values()) == 0
 
 
 def test_the_watch_sees_a_wait(monkeypatch):
@@ -95,9 +124,9 @@ def test_silent_matrices_are_asked_once():
     spec, weights = small_ping()
     network = build_network(spec, weights, dt_ms=0.5)
     stimulus = raster(n_trials=2, n_steps=4, n_in=40, p=0.1, seed=1, dt_ms=0.5)
-    network(stimulus, kernels="eager")
+    network(stimulus, kernel="eager")
     with Watch() as watch:
-        network(stimulus, kernels="eager")
+        network(stimulus, kernel="eager")
     assert sum(watch.waits.values()) == 1
     assert "W_ee_1" not in network.used()
     with torch.no_grad():
@@ -117,7 +146,7 @@ def test_deterministic(monkeypatch):
             spec, weights = NETWORKS[name]()
             network = build_network(spec, weights, dt_ms=0.5, learning=Learning()).train()
             stimulus = raster(n_trials=2, n_steps=20, n_in=40, p=0.1, seed=1, dt_ms=0.5)
-            network(stimulus, kernels="eager").logits.sum().backward()
+            network(stimulus, kernel="eager").logits.sum().backward()
             assert network.matrix("W_in").grad is not None
     finally:
         torch.use_deterministic_algorithms(False)
@@ -144,10 +173,11 @@ def test_a_gpu_gives_the_same_spikes_and_gradients(name):
     for population in spec.populations:
         np.testing.assert_array_equal(runs[0].spikes[population], runs[1].spikes[population])
     gradients = []
-    for device in ("cpu", "cuda"):
+    for device, kernel in (("cpu", "eager"), ("cuda", "eager"), ("cuda", "function")):
         network = build_network(
             spec, weights, dt_ms=0.5, dtype=torch.float64, device=device
         ).train()
-        network(stimulus, kernels="eager").logits.sum().backward()
+        network(stimulus, kernel=kernel).logits.sum().backward()
         gradients.append(network.matrix("W_in").grad.cpu())
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-9, atol=1e-12)
+    for found in gradients[1:]:
+        torch.testing.assert_close(gradients[0], found, rtol=1e-9, atol=1e-12)

@@ -22,8 +22,8 @@ from bridge.network.weights import Weights
 from sim_brian import run as brian
 from sim_brian.engine import EngineOptions
 from sim_brian.toolchain import missing_for
-from train_torch import compiled
 from train_torch import simulate as mirror
+from train_torch.library import why_missing
 
 DT_MS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -67,7 +67,7 @@ def network(name):
     return spec, weights
 
 
-def check_same(spec, weights, stimulus, *, target="numpy", kernels="auto", least=50):
+def check_same(spec, weights, stimulus, *, target="numpy", kernel="auto", least=50):
     """Hold torch in float64 against Brian2; every spike is the same, or rounding decides."""
 
     def in_brian(x, traces):
@@ -75,8 +75,8 @@ def check_same(spec, weights, stimulus, *, target="numpy", kernels="auto", least
         return brian.simulate(spec, weights, x, seed=3, record_traces=traces, engine=engine)[0]
 
     def in_torch(x, traces):
-        loops = "eager" if traces else kernels
-        return mirror.simulate(spec, weights, x, seed=3, record_traces=traces, kernels=loops)[0]
+        loops = "eager" if traces else kernel
+        return mirror.simulate(spec, weights, x, seed=3, record_traces=traces, kernel=loops)[0]
 
     recordings = in_brian(stimulus, False), in_torch(stimulus, False)
     report = compare(spec, *recordings, window_ms=1.0)
@@ -121,19 +121,19 @@ def test_600_ms_at_a_fine_step():
 
 
 @pytest.mark.parametrize(
-    ("kernels", "mode"),
-    [*(("compiled", mode) for mode in ("rate", "li", "spike-count", "mem-mean")),
-     ("eager", "mem-mean"), ("eager", "rate")],
+    ("kernel", "mode"),
+    [*(("cpp", mode) for mode in ("rate", "li", "spike-count", "mem-mean")),
+     ("eager", "mem-mean"), ("eager", "rate"), ("function", "mem-mean"), ("function", "li")],
 )  # fmt: skip
-def test_both_loops_and_all_readouts(kernels, mode):
-    if kernels == "compiled" and (reason := compiled.why_missing()):
+def test_every_kernel_and_all_readouts(kernel, mode):
+    if kernel == "cpp" and (reason := why_missing()):
         pytest.skip(reason)
     spec, weights = network("ping two")
     spec = dataclasses.replace(spec, readout=ReadoutSpec(mode=mode))
     weights = weights.scaled("W_out", 20.0)
     stimulus = events(0.5, 150.0, n_trials=3)
-    first, second = check_same(spec, weights, stimulus, kernels=kernels)
-    assert second.backend.endswith("compiled") is (kernels == "compiled")
+    first, second = check_same(spec, weights, stimulus, kernel=kernel)
+    assert second.backend.endswith(kernel) is (kernel != "eager")
     assert np.ptp(first.logits) > 0
     np.testing.assert_allclose(second.output, first.output, rtol=1e-12)
 
@@ -164,9 +164,9 @@ def test_conductance_drive_and_bias():
 def test_the_compiled_program_at_every_step_size():
     if missing_for("cpp"):
         pytest.skip(missing_for("cpp"))
-    spec, weights = network("ping")
+    spec, weights = small_ping()  # compiled for tests/sim_brian/test_engine.py, too
     for dt_ms in DT_MS:  # one program: dt and input are values
-        check_same(spec, weights, events(dt_ms, 100.0), target="cpp")
+        check_same(spec, weights, events(dt_ms, 100.0, n_trials=1), target="cpp")
 
 
 @pytest.mark.compiler

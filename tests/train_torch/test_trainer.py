@@ -188,7 +188,8 @@ def test_the_clip_bounds_the_step(task, tmp_path, monkeypatch):
         before = [p.detach().clone() for p in made._learning]
         from train_torch.trainer import _Sums
 
-        line = made._update(task.dataset.train_index[:32], 1, _Sums())
+        chosen = task.dataset.train_index[:32]
+        line = made._update(chosen, task.encode(chosen, seed=1, epoch=1), _Sums())
         steps = [(p.detach() - b) for p, b in zip(made._learning, before, strict=True)]
         lengths[clip] = float(torch.stack([s.norm() for s in steps]).norm())
         assert line["grad_norm"] > 1e-3  # the norm before clipping is what is told
@@ -211,7 +212,8 @@ def test_what_is_not_finite_is_skipped(task, tmp_path, what):
     from train_torch.trainer import _Sums
 
     sums = _Sums()
-    line = made._update(task.dataset.train_index[:32], 1, sums)
+    chosen = task.dataset.train_index[:32]
+    line = made._update(chosen, task.encode(chosen, seed=1, epoch=1), sums)
     assert line["skipped"]
     assert sums.skipped == 1
     for name, parameter in network.named_parameters():

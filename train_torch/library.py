@@ -1,0 +1,109 @@
+"""The compiled loops as a shared library, made once per machine and kept in the cache folder."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from filelock import FileLock
+
+from bridge.cache import cache_root
+
+SOURCES = Path(__file__).parent / "kernels"
+_FLAGS = (
+    "-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-pthread",
+    "-Wno-psabi",
+)  # fmt: skip
+# The order of operations of the forward pass is a contract; products are only used backward.
+_PARTS = {
+    "layer32": ("layer.cpp", "-DSINGLE", "-ffp-contract=off"),
+    "layer64": ("layer.cpp", "-ffp-contract=off"),
+    "product": ("product.cpp", "-ffp-contract=fast"),
+    "readout": ("readout.cpp", "-ffp-contract=off"),
+}
+
+
+def why_missing() -> str | None:
+    """Return why the compiled loops can't run here, or None if they can."""
+    try:
+        library()
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return None
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Return the compiled library, made if need be.
+
+    Raises
+    ------
+    OSError
+        Without a compiler, or if it fails.
+    """
+    compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    found = shutil.which(compiler[0])
+    if found is None:
+        raise OSError(f"no C++ compiler ({compiler[0]}) is there; install g++, or set CXX to one")
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+    sources = [path.read_bytes() for path in sorted(SOURCES.glob("*.[ch]*"))]
+    options = [word for part in _PARTS.values() for word in part]
+    words = [version.stdout, *_FLAGS, *options, _processor()]
+    key = hashlib.sha256(b"\0".join([*sources, *map(str.encode, words)])).hexdigest()[:24]
+    folder = cache_root() / "kernels"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    target = folder / f"{key}.so"
+    with FileLock(folder / f"{key}.lock"):
+        if not target.exists():
+            _compile([*compiler], target)
+    return ctypes.CDLL(str(target))
+
+
+def _compile(compiler: list[str], target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as place:
+        for native in (["-march=native"], []):  # some compilers do not know their machine
+            complaint = _build([*compiler, *_FLAGS, *native], Path(place), target)
+            if complaint is None:
+                return
+    raise OSError(f"{compiler[0]} failed: {str(complaint).strip()[-300:]}")
+
+
+def _build(words: list[str], place: Path, target: Path) -> str | None:
+    """Compile all parts side by side and link them; return what the compiler complains of."""
+
+    def run(*more: str) -> str | None:
+        done = subprocess.run([*words, *more], capture_output=True, text=True, check=False)
+        return done.stderr if done.returncode else None
+
+    def compile_part(name: str) -> str | None:
+        source, *options = _PARTS[name]
+        return run(*options, "-c", str(SOURCES / source), "-o", str(place / f"{name}.o"))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        errors = [error for error in pool.map(compile_part, _PARTS) if error is not None]
+    if errors:
+        return errors[0]
+    made = place / target.name
+    error = run("-shared", *(str(place / f"{name}.o") for name in _PARTS), "-o", str(made))
+    if error is None:
+        made.replace(target)
+    return error
+
+
+def _processor() -> str:
+    """Return what tells processors apart: code for one may not run on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        flags = [line for line in lines if line.startswith(("flags", "Features"))][:1]
+    except OSError:
+        flags = []
+    return " ".join([platform.machine(), platform.processor(), *flags])
