@@ -61,9 +61,11 @@ def draw_outputs(
             *(float(np.abs(s.rate).max()) for s in samples),
         )  # fmt: skip
         signed = min(float(s.target.min()) for s in samples) < 0
+        lowest = min(float(min(s.output[LIF_STEPS:].min(), s.rate.min())) for s in samples)
+        bottom = -reach if signed else min(-0.4, lowest)
         for ax, sample in zip(axes, samples, strict=True):
             plot_outputs(ax, sample, threshold=threshold, start_ms=start_ms)
-            ax.set_ylim(-1.05 * reach if signed else -0.4, 1.05 * reach)
+            ax.set_ylim(1.05 * bottom, 1.05 * reach)
             dress(ax, title=f"{title} {sample.name}".strip(), ylabel="Output")
         dress(axes[-1], title=axes[-1].get_title(loc="left"), xlabel="Time (ms)", ylabel="Output")
         axes[0].legend(loc="upper right", ncols=3, bbox_to_anchor=(1.0, 1.32))

@@ -387,6 +387,10 @@ def _preferences(
     if not fast_math:
         host = [f for f in host if f not in ("-ffast-math", "-fno-finite-math-only")]
         host.append("-ffp-contract=off")
+    if target == "cpp":
+        # A loop over many arrays becomes vector code after a check that they don't overlap; GCC
+        # gives up above ten checks, which is a handful of arrays.
+        host.append("--param=vect-max-version-for-alias-checks=200")
     found["codegen.cpp.extra_compile_args_gcc"] = host
     if target == "cuda":
         found |= cuda_toolkit.preferences(host, fast_math=fast_math, capability=capability)

@@ -50,10 +50,11 @@ trials."""
 
 _MEMBRANE = """
 _slope = int(tick * (t_in_timesteps + 1) > last + ref) * (-v + ((i_syn + bias) + ext)) / tau_m
-_v_driven = v + dt_s * _slope
-v = _v_driven + z
+v = v + dt_s * _slope
 """
-# In two assignments: `v + a + z` would be rewritten as `v += a + z`, another rounding.
+NOISE = "v = v + z"
+# In two assignments: `v + a + z` would be rewritten as `v += a + z`, another rounding. In two
+# loops: the compiler makes vector code of a loop only if no index is looked up in it, as that of z.
 # The rest of the published step does not depend on the spikes of this step: it may come before
 # the threshold. i_syn is read above before it changes here.
 STEP_RISING = (
@@ -190,9 +191,10 @@ class RateLifModel:
             STEP_RISING if rising else STEP_SINGLE, clock=clock, when="groups", order=0,
             name="cells_step",
         )  # fmt: skip
+        cells.run_regularly(NOISE, clock=clock, when="groups", order=1, name="cells_noise")
         if self.stimulation is not None:
             cells.run_regularly(
-                "v = v + kick * coins(t)", clock=clock, when="groups", order=1, name="cells_kick"
+                "v = v + kick * coins(t)", clock=clock, when="groups", order=2, name="cells_kick"
             )
         synapses = parts.synapses(
             "w_rec", cells, cells, self.connectivity, "h" if rising else "i_syn", clock=clock
