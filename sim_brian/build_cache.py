@@ -99,7 +99,9 @@ def _compile(project: Path, *, jobs: int) -> None:
         ["make", f"-j{jobs}", "DEPS="], cwd=project, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        tail = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        said = (done.stderr or done.stdout).strip().splitlines()
+        # What make adds says only that something failed.
+        tail = " | ".join([s for s in said if not s.startswith("make")][-3:] or said[-3:])
         raise RuntimeError(f"compiling the generated network failed: {tail}")
 
 

@@ -158,7 +158,7 @@ def test_the_report_is_plain_json():
 def runner(spec, weights, dtype="float64", seed=7):
     def run(stimulus, traces):
         return simulate(
-            spec, weights, stimulus, seed=seed, record_traces=traces, dtype=dtype, kernels="eager"
+            spec, weights, stimulus, seed=seed, record_traces=traces, dtype=dtype, kernel="eager"
         )[0]
 
     return run

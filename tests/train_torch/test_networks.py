@@ -344,8 +344,8 @@ def test_what_current_based_cells_refuse():
         network(Stimulus(dt_ms=0.5, n_steps=5, n_trials=1, n_in=40, bias_us=0.1))
     with pytest.raises(ValueError, match="initial voltages can't apply"):
         network(drive(n_in=40), v_start_mv={"e1": torch.zeros(2, 48)})
-    with pytest.raises(ValueError, match="--kernels compiled can't apply"):
-        network(drive(n_in=40), kernels="compiled")
+    with pytest.raises(ValueError, match="kernel 'fast' is unknown; use one of auto, eager"):
+        network(drive(n_in=40), kernel="fast")
 
 
 @pytest.mark.parametrize(
