@@ -138,6 +138,7 @@ def test_cpp_code_is_the_same_whatever_order_brian2_takes(tmp_path):
         loop = text[text.index("while(clock && clock->running())") : text.index("t = t_end;")]
         assert loop.count("std::clock()") == 2
         assert "if (report_func && i == 0 && (n_looked++ & 15) == 0)" in loop
+        assert loop.rindex("std::clock()") > loop.rindex("next_clocks()") + 20
 
 
 def test_a_resumed_training_goes_on_with_the_same_bits(whole, tmp_path):
