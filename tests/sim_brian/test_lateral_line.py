@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 from lateral import small
+from legible import check_legible
 from numpy.testing import assert_allclose, assert_array_equal
 
 from bridge.lateral_line import homeostasis
@@ -17,6 +18,9 @@ from bridge.lateral_line.params import preset
 from bridge.lateral_line.poisson import draw_spikes
 from bridge.lateral_line.streams import TrainingDrive
 from bridge.lateral_line.wiring import draw_wiring
+from scope.lateral_line import FIGURES
+from scope.lateral_line_activity import draw_drive_winner
+from scope.style import house_style
 from sim_brian import engine, toolchain
 from sim_brian.engine import EngineOptions
 from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
@@ -52,6 +56,26 @@ def test_the_small_network_does_something(whole):
     assert numbers["ll_mon_w_mean_abs_delta_mv"] > 0.1
     assert len(result.record.t_s) == 5
     assert len(result.record.pv_t_s) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["brian2_spatial_two_stage", "brian2_test_phase_only", "brian2_learning_curves"]
+)
+def test_the_figures_with_many_texts_can_be_read(whole, name):
+    with house_style():
+        check_legible(FIGURES[name](whole[0]))
+
+
+def test_a_position_without_drive_has_no_winner(whole):
+    result, _ = whole
+    cell, step = result.test.spikes["mon"]
+    early = step < len(result.test.stimulus.t_s) // 2
+    spikes = result.test.spikes | {"mon": (cell[early], step[early])}
+    test = dataclasses.replace(result.test, spikes=spikes)
+    figure = draw_drive_winner(dataclasses.replace(result, test=test))
+    winner = figure.axes[0].lines[0].get_ydata()
+    assert np.isfinite(winner[:10]).any()
+    assert np.isnan(winner[-10:]).all()
 
 
 @pytest.mark.compiler
