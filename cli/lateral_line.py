@@ -31,10 +31,13 @@ def lateral_line(**given: Any) -> None:
     """Train the lateral-line network, test its map, and keep everything."""
     from bridge.lateral_line.plan import make_plan
     from bridge.lateral_line.wiring import draw_wiring
+    from bridge.runs.applies import asked_for
     from bridge.runs.folder import RunFolder
     from bridge.runs.groups_scan import ParallelOptions
 
     resolved, _ = resolve_options("lateral-line", given, LATERAL_LINE_GROUPS)
+    if asked_for(resolved, "batch"):
+        raise ValueError("--batch can't apply to lateral-line: every seed is a simulation of its own")
     plan = make_plan(resolved)
     engine = _engine(plan.options)
     starts = {seed: _start_of(plan, seed) for seed in plan.seeds}
