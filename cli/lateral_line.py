@@ -37,7 +37,9 @@ def lateral_line(**given: Any) -> None:
 
     resolved, _ = resolve_options("lateral-line", given, LATERAL_LINE_GROUPS)
     if asked_for(resolved, "batch"):
-        raise ValueError("--batch can't apply to lateral-line: every seed is a simulation of its own")
+        raise ValueError(
+            "--batch can't apply to lateral-line: every seed is a simulation of its own"
+        )
     plan = make_plan(resolved)
     engine = _engine(plan.options)
     starts = {seed: _start_of(plan, seed) for seed in plan.seeds}
