@@ -50,7 +50,7 @@ _Gradients = _structure(
 
 
 class _Memory:
-    """Trajectories that have served, for the next ones: fresh memory costs a third of a step."""
+    """Trajectories that have served, for the next ones: the system clears fresh memory first."""
 
     def __init__(self, at_most: int = 4) -> None:
         self._spare: list[Tensor] = []
@@ -157,7 +157,8 @@ class CppKernel:
         given.n_exc, given.n_inh = n_exc, settings.n_inh
         given.n_out = 0 if w_out is None else w_out.shape[1]
         given.n_threads, given.window = torch.get_num_threads(), settings.window
-        given.spacing = settings.keeping.checkpoint_steps
+        # Not beyond the sequence: the library holds the steps of one interval.
+        given.spacing = min(settings.keeping.checkpoint_steps, settings.n_steps)
         given.bias, given.cells = settings.bias_us, ctypes.addressof(cells)
         model = "cuba" if isinstance(settings.exc, CurrentCells) else "ping"
         kept_as = settings.keeping.dtype_for(start.dtype)

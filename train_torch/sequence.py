@@ -44,8 +44,8 @@ def choose_kernel(name: str, device: torch.device, *, only_eager: str | None) ->
     Parameters
     ----------
     name : {"auto", "eager", "function", "cpp"}
-        ``auto``: ``cpp`` on a CPU with a compiler, ``function`` elsewhere, eager steps where
-        nothing else can do what is asked.
+        ``auto``: ``cpp`` on a CPU with a compiler, ``function`` elsewhere (with CUDA graphs on a
+        GPU), eager steps where nothing else can do what is asked.
     device : torch.device
         Of the network.
     only_eager : str or None

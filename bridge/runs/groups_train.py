@@ -67,7 +67,7 @@ class LearningOptions(Options):
     )  # fmt: skip
     checkpoint_steps: int = option(
         0, "keep the state only every so many steps and run the steps between again on the way "
-        "back: little memory, about a third more time; 0 keeps every step", at_least=0,
+        "back: little memory, a fifth to a half more time; 0 keeps every step", at_least=0,
     )  # fmt: skip
     resume: bool = option(False, "go on with the training that --out-dir holds")
 

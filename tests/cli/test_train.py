@@ -65,6 +65,41 @@ def test_both_weight_files_hold_the_best_state(learn):
         np.testing.assert_array_equal(one[name], other[name])
 
 
+def test_kernels_and_what_they_keep(learn):
+    words = {
+        "plain": (),
+        "checkpoints": ("--checkpoint-steps", 7),
+        "far apart": ("--checkpoint-steps", 10**12),
+        "fewer digits": ("--trajectory-dtype", "bfloat16"),
+        "function": ("--train-kernel", "function"),
+    }
+    done = {name: learn("--epochs", 1, *more, name=name) for name, more in words.items()}
+    assert {d.code for d in done.values()} == {0}
+    w_in = {n: load_weight_matrices(d.folder / "weights.pth")["W_in"] for n, d in done.items()}
+    for name in ("checkpoints", "far apart"):  # the same arithmetic, the same bits
+        np.testing.assert_array_equal(w_in[name], w_in["plain"])
+    assert not np.array_equal(w_in["fewer digits"], w_in["plain"])
+    for name in ("fewer digits", "function"):
+        np.testing.assert_allclose(w_in[name], w_in["plain"], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--train-kernel", "eager", "--checkpoint-steps", "5"), "can't apply to --train-kernel"),
+        (("--train-kernel", "eager", "--trajectory-dtype", "bfloat16"), "can't apply to"),
+        (("--trajectory-dtype", "float64"), "float32 or bfloat16, not float64"),
+        (("--checkpoint-steps", "-1"), "--checkpoint-steps"),
+        (("--train-kernel", "fast"), "eager"),
+    ],
+)
+def test_kernels_refuse_what_cannot_apply(learn, words, message):
+    done = learn("--epochs", 1, *words)
+    assert done.code == 2
+    assert message in done.err
+    assert not done.folder.exists()
+
+
 def test_no_epochs_probe_the_untrained_network(call):
     done = call("train", *QUICK[:-2], "--epochs", 0, record=False)
     assert done.code == 0, done.err

@@ -159,8 +159,8 @@ template <class Work> void share_out(int n, int n_threads, Work work) {
     for (auto &thread : threads) thread.join();
 }
 
-// Fresh memory arrives in large pages where the system has them: with small ones every third
-// nanosecond of a forward pass would go into page faults.
+// Fresh memory arrives in large pages where the system has them: a trajectory is hundreds of
+// thousands of small ones, and each would stop the loop when it is first touched.
 inline void want_large_pages(void *start, size_t n_bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     constexpr uintptr_t page = uintptr_t(1) << 21;
