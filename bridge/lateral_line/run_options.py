@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge.lateral_line.options import PARAM_GROUPS
 from bridge.lateral_line.params import PRESETS
-from bridge.runs.groups_scan import ParallelOptions
+from bridge.runs.groups_scan import WorkerOptions
 from bridge.runs.options import Options, option
 
 
@@ -60,5 +60,5 @@ class LateralLineOptions(Options):
     fast_math: bool = option(False, "let the compiler reorder arithmetic: spikes may change")
 
 
-LATERAL_LINE_GROUPS = (LateralLineOptions, *PARAM_GROUPS, ParallelOptions)
+LATERAL_LINE_GROUPS = (LateralLineOptions, *PARAM_GROUPS, WorkerOptions)
 """Groups of `lateral-line`."""

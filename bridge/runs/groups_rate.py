@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.runs.groups_scan import ParallelOptions
+from bridge.runs.groups_scan import WorkerOptions
 from bridge.runs.options import Options, option
 
 
@@ -210,7 +210,7 @@ class RateSearchRunOptions(RateRunOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateParallelOptions(ParallelOptions):
+class RateParallelOptions(WorkerOptions):
     """Parallel execution."""
 
     batch: int | None = option(

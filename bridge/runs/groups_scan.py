@@ -55,7 +55,7 @@ class FilmOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParallelOptions(Options):
+class WorkerOptions(Options):
     """Parallel execution."""
 
     jobs: int | None = option(
@@ -65,6 +65,12 @@ class ParallelOptions(Options):
     scheduler: str | None = option(
         None, "address of a Dask scheduler whose workers simulate instead (extra: cluster)"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelOptions(WorkerOptions):
+    """Parallel execution."""
+
     batch: int | None = option(
         None, "points side by side in one simulation", at_least=1, at_most=100_000,
         shown_default="1; on a GPU as many as it holds",

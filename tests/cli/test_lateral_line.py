@@ -158,7 +158,7 @@ def test_a_killed_training_goes_on(trained, tmp_path):
         (("--ll-rate-mode", "fm"), "raw, modulation"),
         (("--mon-ts-gane-mv", "3"), "did you mean --mon-ts-gain-mv"),
         (("--multi-seed", "0"), "--multi-seed"),
-        (("--batch", "2"), "--batch can't apply to lateral-line"),
+        (("--batch", "2"), "unrecognized argument '--batch'"),
     ],
 )  # fmt: skip
 def test_bad_input(flags, message, tmp_path, capsys, monkeypatch):
