@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,15 +19,16 @@ from bridge.runs.groups_train import (
 )
 from cli import learning as shared
 from cli.common import ARGV, DEFAULT_OUT_DIR, headline, resolve_options
+from cli.train_view import TrainingView
 
 if TYPE_CHECKING:
-    from bridge.recording import Recording
     from bridge.runs.folder import RunFolder
     from bridge.runs.inherit import InheritedRun
     from bridge.runs.job import Job
     from bridge.runs.resolve import Resolved
     from train_torch.networks import SpikingNetwork
-    from train_torch.trainer import Outcome, Split, Trainer, TrainingSettings
+    from train_torch.trainer import Trainer
+    from train_torch.training_plan import Outcome, Split, TrainingSettings
 
 log = logging.getLogger("pingbridge")
 
@@ -184,7 +184,7 @@ def _check_kernel(job: Job, network: SpikingNetwork) -> None:
 
 def _settings(job: Job) -> TrainingSettings:
     from train_torch.losses import RateRegulariser
-    from train_torch.trainer import TrainingSettings
+    from train_torch.training_plan import TrainingSettings
 
     options = job.resolved[LearningOptions]
     return TrainingSettings(
@@ -207,7 +207,7 @@ def _settings(job: Job) -> TrainingSettings:
 
 
 def _split(job: Job, task: Any) -> Split:
-    from train_torch.trainer import split_of
+    from train_torch.training_plan import split_of
 
     return split_of(task, val_fraction=job.resolved[LearningOptions].val_fraction)
 
@@ -235,7 +235,7 @@ def _train(
     from train_torch.trainer import Trainer
 
     with ExitStack() as stack:
-        watcher = stack.enter_context(_Pictures(job, run, n_epochs=settings.epochs))
+        watcher = stack.enter_context(TrainingView(job, run, n_epochs=settings.epochs))
         trainer = Trainer(
             network, task, split, settings, folder=run.folder, reference=job.stimulus,
             watcher=watcher, fingerprint=_fingerprint(job),
@@ -246,7 +246,7 @@ def _train(
     _write(job, network, outcome, split, run)
 
 
-def _take_up(job: Job, trainer: Trainer, watcher: _Pictures, run: RunFolder) -> None:
+def _take_up(job: Job, trainer: Trainer, watcher: TrainingView, run: RunFolder) -> None:
     """Go on from the checkpoint, or clear away what an earlier training left."""
     if not job.resolved[LearningOptions].resume:
         for name in (*_STALE, *(p.name for p in run.folder.glob("observe_*.png"))):
@@ -280,7 +280,7 @@ def _write(
     job: Job, network: SpikingNetwork, outcome: Outcome, split: Split, run: RunFolder
 ) -> None:
     """Write what the training came to, and sum it up."""
-    from train_torch.trainer import performance
+    from train_torch.training_plan import performance
 
     metrics: dict[str, Any] = {
         "mode": "train",
@@ -335,133 +335,3 @@ def _sum_up(outcome: Outcome, split: Split) -> None:
     for name, spans in warning_spans(outcome.records).items():
         where = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
         log.warning("%s in epochs %s: %s", name, where, MEANING[name])
-
-
-class _Pictures:
-    """Console rows, snapshots, and the pictures or the video of the epochs."""
-
-    def __init__(self, job: Job, run: RunFolder, *, n_epochs: int) -> None:
-        self._job, self._run, self._n_epochs = job, run, n_epochs
-        self._observe = job.resolved[TrainingPictureOptions].observe
-        self._warned: list[str] = []
-        self._stack = ExitStack()
-        self._video: Any = None
-        self._animation: Any = None
-
-    def __enter__(self) -> _Pictures:
-        if self._observe == "video":
-            from scope.video import find_ffmpeg
-
-            find_ffmpeg()  # fails now rather than after the first epoch
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self._stack.__exit__(*exc)
-
-    def resumed(self, epochs_done: int) -> None:
-        """Say what a resumed training cannot show."""
-        if self._observe == "video":
-            log.warning("observe.mp4 begins with epoch %d", epochs_done + 1)
-
-    def measure(self, recording: Recording) -> dict[str, Any]:
-        from scope.summary import summarise
-
-        job = self._job
-        return summarise(
-            recording, burn_in_ms=job.burn_in_ms, model=job.spec.model, psd_window_ms=None
-        ).reference_metrics()
-
-    def batches(self, n: int, *, what: str) -> Callable[[Iterator[Any]], Iterator[Any]]:
-        return shared.bar_over(n, what=what)
-
-    def epoch_done(
-        self, network: SpikingNetwork, recording: Recording, records: Sequence[Mapping[str, Any]]
-    ) -> None:
-        epoch = len(records)
-        if records:
-            self._row(records)
-        if self._observe is None:
-            if epoch in (0, self._n_epochs) and self._job.plan.dataset != "shd":
-                name = "end_d0s0.png" if epoch else "init_d0s0.png"
-                self._still(network, recording, records, name)
-        elif self._observe == "images":
-            self._still(network, recording, records, f"observe_{epoch}.png")
-        elif self._observe == "video":
-            self._frame(network, recording, records)
-
-    def _view(
-        self, network: SpikingNetwork, recording: Recording, records: Sequence[Mapping[str, Any]]
-    ) -> Any:
-        from scope.view import TrainingHistory
-
-        return shared.trained_view(
-            self._job, recording, network.weights(), frame=len(records),
-            history=TrainingHistory.from_records(records),
-        )  # fmt: skip
-
-    def _still(
-        self,
-        network: SpikingNetwork,
-        recording: Recording,
-        records: Sequence[Mapping[str, Any]],
-        name: str,
-    ) -> None:
-        from scope.files import save_figure
-        from scope.oscilloscope import draw_oscilloscope
-
-        view, raster = self._view(network, recording, records), self._raster
-        self._run.write(name, lambda path: save_figure(
-            draw_oscilloscope(view, preset="train", raster=raster), path
-        ))  # fmt: skip
-
-    @property
-    def _raster(self) -> Any:
-        return self._job.resolved[RunOptions].raster
-
-    def _frame(
-        self, network: SpikingNetwork, recording: Recording, records: Sequence[Mapping[str, Any]]
-    ) -> None:
-        from scope.animation import OscilloscopeAnimation
-        from scope.video import VideoWriter
-
-        view = self._view(network, recording, records)
-        if self._video is None:
-            self._animation = OscilloscopeAnimation("train", raster=self._raster)
-            fps = self._job.resolved[TrainingPictureOptions].frame_rate
-            self._video = self._stack.enter_context(VideoWriter(
-                self._run.path("observe.mp4"), size=self._animation.size, fps=fps
-            ))  # fmt: skip
-        self._video.add(self._animation.frame(view))
-
-    def _row(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Print one line for the epoch, and each new warning."""
-        from train_torch.health import MEANING, warnings_now
-
-        last = records[-1]
-        left_s = (self._n_epochs - last["ep"]) * last["elapsed_s"] / last["ep"]
-        log.info(
-            "epoch %*d/%d  acc %6.2f %%%s  loss %s  E %s Hz  I %s Hz  CV %s  act %s %%  %5.1f s"
-            "  left %s%s",
-            len(str(self._n_epochs)), last["ep"], self._n_epochs, last["acc"],
-            f"  val {last['val_acc']:6.2f} %" if "val_acc" in last else "",
-            _number(last["loss"], ".4f"), _number(last["test_rate_e"], ".1f"),
-            _number(last["test_rate_i"], ".1f"), _number(last["cv"], ".2f"),
-            _number(None if last["act"] is None else 100 * last["act"], ".0f"),
-            last["train_compute_s"] + last["eval_s"], _duration(left_s),
-            "  *" if last["new_best"] else "",
-        )  # fmt: skip
-        now = warnings_now(records)
-        for name in now:
-            if name not in self._warned:
-                log.warning("epoch %d: %s: %s", last["ep"], name, MEANING[name])
-        self._warned = now
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -7,17 +7,10 @@ the same bits, and an evaluation does not depend on its batches.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import math
-import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,69 +25,16 @@ from bridge.recording import Recording
 from train_torch.ahead import ahead
 from train_torch.checkpoint import TrainingState
 from train_torch.evaluate import Evaluation, evaluate
-from train_torch.losses import RateRegulariser, cross_entropy
+from train_torch.losses import cross_entropy
 from train_torch.networks import SpikingNetwork
 from train_torch.simulate import record
+from train_torch.step_log import StepLog, open_step_log
+from train_torch.training_plan import Outcome, Split, TrainingSettings
 
 log = logging.getLogger("pingbridge")
 
 CHECKPOINT = "checkpoint.pth"
 _ORDER = 7  # keeps the order of samples apart from other uses of the seed
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """How to train.
-
-    Parameters
-    ----------
-    lr : float
-        Of Adam (default betas, no decay).
-    lr_schedule : {"constant", "cosine"}
-        The latter: ``lr (1 + cos(pi k / epochs)) / 2`` in epoch k + 1.
-    readout_lr_scale : float
-        Factor on the learning rate of the readout.
-    epochs, batch_size : int
-    grad_clip : float
-        Largest global norm of the gradient; larger ones are scaled down to it.
-    seed : int
-        Of the order of samples and of their noise.
-    regulariser : RateRegulariser
-    kernel : {"auto", "eager", "function", "cpp"}
-    """
-
-    lr: float = 0.01
-    lr_schedule: str = "constant"
-    readout_lr_scale: float = 1.0
-    epochs: int = 1
-    batch_size: int = 64
-    grad_clip: float = 1.0
-    seed: int = 42
-    regulariser: RateRegulariser = field(default_factory=RateRegulariser)
-    kernel: str = "auto"
-
-    def lr_of(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 1."""
-        if self.lr_schedule == "constant":
-            return self.lr
-        return self.lr * 0.5 * (1.0 + math.cos(math.pi * (epoch - 1) / self.epochs))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Split:
-    """Positions of the samples that train, choose the best epoch, and test.
-
-    `choice` is the test part itself unless a validation part was set aside.
-    """
-
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
-    choice: NDArray[np.int64]
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether the best epoch is chosen on samples of its own."""
-        return self.choice is not self.test
 
 
 class Watcher(Protocol):
@@ -113,33 +53,6 @@ class Watcher(Protocol):
     def batches(self, n: int, *, what: str) -> Callable[[Iterator[Any]], Iterator[Any]]:
         """Return what wraps the iterator over `n` batches, for a progress bar."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
-    """What a training came to.
-
-    Attributes
-    ----------
-    records : list of dict
-        One for each epoch (metrics.json, `epochs`).
-    init, end : dict or None
-        Metrics of the reference trial before and after.
-    best_epoch : int
-        From 1; 0 if nothing was trained.
-    test : Evaluation or None
-        Of the best state on the test part.
-    n_params, n_trainable : int
-    elapsed_s : float, s
-    """
-
-    records: list[dict[str, Any]]
-    init: dict[str, Any] | None
-    end: dict[str, Any] | None
-    best_epoch: int
-    best_score: float
-    test: Evaluation | None
-    elapsed_s: float
 
 
 class Trainer:
@@ -216,7 +129,7 @@ class Trainer:
         """Train to the last epoch and return what came of it."""
         state, watcher = self._state, self._watcher
         began = time.perf_counter() - state.elapsed_s
-        with self._open_log() as out:
+        with open_step_log(self._folder / "metrics.jsonl", self._state.log_bytes) as out:
             recording = self._look()
             if state.init is None:
                 state.init = watcher.measure(recording)
@@ -243,7 +156,7 @@ class Trainer:
             elapsed_s=time.perf_counter() - began,
         )
 
-    def _epoch(self, epoch: int, out: _Log) -> None:
+    def _epoch(self, epoch: int, out: StepLog) -> None:
         state, began = self._state, time.perf_counter()
         sums = self._pass(epoch, out)
         trained = time.perf_counter()
@@ -289,7 +202,7 @@ class Trainer:
         flat = {key: value for key, value in entry.items() if not isinstance(value, dict)}
         out.write({"kind": "epoch", **flat})
 
-    def _pass(self, epoch: int, out: _Log) -> _Sums:
+    def _pass(self, epoch: int, out: StepLog) -> _Sums:
         """Show every training sample once."""
         settings, sums = self.settings, _Sums()
         self.network.train()
@@ -370,37 +283,12 @@ class Trainer:
         """Return the reference trial on the network as it is."""
         return record(self.network, self._reference, kernel=self.settings.kernel)
 
-    def _keep(self, out: _Log) -> None:
+    def _keep(self, out: StepLog) -> None:
         state = self._state
         state.network = _copy(self.network.state_dict())
         state.optimiser = self._optimiser.state_dict()
         state.log_bytes = out.position()
         state.save(self._folder / CHECKPOINT, settings=self._fingerprint)
-
-    @contextlib.contextmanager
-    def _open_log(self) -> Iterator[_Log]:
-        """Open metrics.jsonl where the checkpoint left it; later lines are of lost epochs."""
-        path = self._folder / "metrics.jsonl"
-        with path.open("ab") as file:
-            file.truncate(min(self._state.log_bytes, file.tell()))
-            yield _Log(file)
-
-
-class _Log:
-    """Lines of JSON, each on disk as soon as it is written."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def write(self, line: Mapping[str, Any]) -> None:
-        stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
-        text = json.dumps(_strict({"timestamp": stamp, **line}), allow_nan=False)
-        self._file.write(text.encode() + b"\n")
-        self._file.flush()
-
-    def position(self) -> int:
-        os.fsync(self._file.fileno())
-        return int(self._file.tell())
 
 
 class _Sums:
@@ -419,57 +307,5 @@ class _Sums:
         return float(np.mean(values)) if values else None
 
 
-def _strict(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in line.items()
-    }
-
-
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-
-
-def split_of(task: Task, *, val_fraction: float) -> Split:
-    """Return the split of a task; a validation part is taken from the training samples.
-
-    Raises
-    ------
-    ValueError
-        If too few samples are left for every class.
-    """
-    data = task.dataset
-    if val_fraction == 0:
-        return Split(train=data.train_index, test=data.test_index, choice=data.test_index)
-    from sklearn.model_selection import train_test_split
-
-    try:
-        train, choice = train_test_split(
-            data.train_index, test_size=val_fraction, random_state=42,
-            stratify=data.labels[data.train_index],
-        )  # fmt: skip
-    except ValueError as error:
-        raise ValueError(f"--val-fraction {val_fraction:g}: {error}") from None
-    return Split(train=train, test=data.test_index, choice=choice)
-
-
-def performance(records: Sequence[Mapping[str, Any]], device: torch.device) -> dict[str, Any]:
-    """Return the block ``perf`` of metrics.json: device, memory, seconds, samples per second."""
-    named: dict[str, Any] = {"type": device.type}
-    if device.type == "cuda":
-        named["name"] = torch.cuda.get_device_name(device)
-        peak = int(torch.cuda.max_memory_allocated(device))
-    else:
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    block: dict[str, Any] = {
-        "device": named, "torch_version": torch.__version__, "peak_memory_bytes": peak,
-    }  # fmt: skip
-    if records:
-        total = [r["train_compute_s"] + r["eval_s"] + r["observe_s"] for r in records]
-        warm = records[1:] or records
-        block["epoch1_total_s"] = total[0]
-        block["epoch_warm_mean_s"] = float(np.mean(total[1:] or total))
-        seconds = sum(r["train_compute_s"] for r in warm)
-        block["samples_per_sec_warm"] = sum(r["samples"] for r in warm) / max(seconds, 1e-9)
-    return block

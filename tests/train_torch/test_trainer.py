@@ -17,7 +17,8 @@ from train_torch.checkpoint import TrainingState
 from train_torch.health import warning_spans, warnings_now
 from train_torch.losses import RateRegulariser
 from train_torch.networks import Learning, build_network
-from train_torch.trainer import Split, Trainer, TrainingSettings, split_of
+from train_torch.trainer import Trainer
+from train_torch.training_plan import Split, TrainingSettings, split_of
 
 DT_MS, T_MS = 1.0, 60.0
 
