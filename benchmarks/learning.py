@@ -10,7 +10,8 @@
 Each training is a run of ``pingbridge train --config configs/ping/...`` in its own folder under
 ``--out-dir``; one that is complete is not repeated, one that was killed goes on where it stopped.
 ``--jobs`` trainings run side by side. ``--quick`` trains two epochs of one seed, ``--epochs`` and
-``--seeds`` choose; ``--json`` writes the rows. R numbers: the published runs of pinglab.
+``--seeds`` choose; ``--json`` writes the rows, ``--figure`` draws the learning curves of
+``digits``. R numbers: the published runs of pinglab.
 """
 
 from __future__ import annotations
@@ -44,8 +45,13 @@ class Case:
 def digits() -> list[Case]:
     """COBA and PING at two input rates, and the current-based pair."""
     cases = []
-    # At 100 Hz weaker synapses, so that the layer does not fire three times as fast.
-    weaker = {"coba": ("--w-in", "1", "0.1"), "ping": ("--w-in", "0.4", "0.04")}
+    # At 100 Hz weaker synapses, so that the layer does not fire three times as fast, and a loop
+    # whose I cells fire less: four times the input would keep them firing all the time.
+    weaker = {
+        "coba": ("--w-in", "1", "0.1"),
+        "ping": ("--w-in", "0.6", "0.06", "--ei-strength", "0.2", "--ei-ratio", "0.5",
+                 "--readout-w-out-scale", "0.2", "--fr-reg-upper-theta", "25"),
+    }  # fmt: skip
     for rate in (25, 100):
         for name in ("coba", "ping"):
             flags = ("--input-rate", str(rate), *(weaker[name] if rate == 100 else ()))
@@ -225,7 +231,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", nargs="+", help="names of cases")
+    parser.add_argument("--figure", type=Path, help="learning curves of digits, at 25 and 100 Hz")
     given = parser.parse_args()
+    if given.figure and (given.experiment != "digits" or given.only):
+        parser.error("--figure draws all of digits")
     if given.quick:
         given.seeds, given.epochs = given.seeds[:1], 2
         given.out_dir = given.out_dir / "quick"
@@ -245,8 +254,10 @@ def main() -> None:
     rows = [row(case, given.seeds, metrics, folders) for case in cases]
     print_table(rows)
     if given.experiment == "digits":
-        for rate in (25.0, 100.0):
-            line = bounds(rate, given.seeds)
+        found = {rate: bounds(rate, given.seeds) for rate in (25.0, 100.0)}
+        if given.figure:
+            draw(cases, metrics, found, given.figure)
+        for rate, line in found.items():
             text = ", ".join(f"{n} {m:.1f} ± {s:.1f}" for n, (m, s) in line.items())
             print(f"classifiers of the input's counts at {rate:g} Hz: {text}")
             rows.append(
@@ -259,6 +270,25 @@ def main() -> None:
         print(f"r_E = {offset:.2f} + {slope:.3f} f_gamma, R2 {r2:.3f}")
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1, default=str) + "\n")
+
+
+def draw(cases: list[Case], metrics: dict, found: dict, path: Path) -> None:
+    """Draw the accuracy on the test spikes against the epoch, and what classifiers reach."""
+    from scope.files import save_figure
+    from scope.learning_curves import draw_learning_curves
+
+    panels: dict[str, dict[str, list]] = {f"{rate:g} Hz": {} for rate in found}
+    for case in cases:
+        runs = [run for (name, _), run in metrics.items() if name == case.name]
+        curves = [[epoch["acc"] for epoch in run["epochs"]] for run in runs]
+        title = f"{case.columns['input Hz']:g} Hz"
+        if title in panels:
+            panels[title][case.columns["network"].upper()] = curves
+    lines = {
+        f"{rate:g} Hz": {name: mean for name, (mean, _) in line.items() if "SVM" not in name}
+        for rate, line in found.items()
+    }  # fmt: skip
+    save_figure(draw_learning_curves(panels, lines, bottom=85.0), path)
 
 
 def row(case: Case, seeds: list[int], metrics: dict, folders: dict) -> dict[str, Any]:
