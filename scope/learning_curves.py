@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -29,7 +30,7 @@ def draw_learning_curves(
         Title to network to accuracies (seed, epoch), %. The line is the mean over seeds, the band
         spans them; both are running means over `window` epochs.
     bounds : mapping of mapping, optional
-        Title to name to an accuracy (%), drawn as a horizontal line.
+        Title to name to an accuracy (%), drawn as a horizontal line. Colours and dashes repeat.
     window : int
         Epochs; no more than there are.
     bottom : float, optional
@@ -46,7 +47,7 @@ def draw_learning_curves(
         figure = new_figure(6.0 * len(panels), 4.6, 100)
         axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
         for k, (ax, (title, networks)) in enumerate(zip(axes, panels.items(), strict=True)):
-            for colour, (name, values) in zip(COLOURS, networks.items(), strict=False):
+            for colour, (name, values) in zip(cycle(COLOURS), networks.items(), strict=False):
                 acc = np.asarray(values, dtype=np.float64)
                 if acc.ndim != 2 or 0 in acc.shape:
                     raise ValueError(f"{name}: accuracies are (seed, epoch), not {acc.shape}")
@@ -58,7 +59,7 @@ def draw_learning_curves(
                 )
                 ax.plot(epochs, smooth.mean(axis=0), color=colour, label=name)
             for style, (name, value) in zip(
-                LINE_STYLES[1:], (bounds or {}).get(title, {}).items(), strict=False
+                cycle(LINE_STYLES[1:]), (bounds or {}).get(title, {}).items(), strict=False
             ):
                 ax.axhline(value, color=GREY, lw=1.2, ls=style, label=name)
             dress(ax, title=title, xlabel="Epoch", ylabel="Accuracy (%)" if k == 0 else "")

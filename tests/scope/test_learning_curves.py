@@ -29,6 +29,12 @@ def test_a_window_longer_than_the_training_is_the_training():
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [60])
 
 
+def test_nothing_is_dropped():
+    networks = {f"n{k}": [[50.0, 60.0]] for k in range(8)}
+    figure = draw_learning_curves({"t": networks}, {"t": {f"b{k}": 10.0 * k for k in range(5)}})
+    assert len(figure.axes[0].lines) == 13
+
+
 @pytest.mark.parametrize("panels", [{}, {"t": {"COBA": [50.0, 70.0]}}, {"t": {"COBA": [[]]}}])
 def test_refuses_what_is_no_training(panels):
     with pytest.raises(ValueError, match=r"no panel|are \(seed, epoch\)"):
