@@ -26,8 +26,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).parents[1]
 SWEEPS = ("overdrive", "dt", "ei_strength", "spike_rate")
 
@@ -70,60 +68,23 @@ def sweep_of(name: str, n_frames: int):
 def eager_run(job):
     """Return the recording of a job from a plain eager torch loop in float32."""
     import torch
+    from eager_loop import eager_loop, event_rows
 
     from bridge.network.readout import read_out
-    from bridge.network.steps import step_constants
     from bridge.network.weights import effective
     from bridge.recording import Recording
 
     torch.set_num_threads(1)
     spec, stimulus = job.spec, job.stimulus
-    kind, dt_ms = torch.float32, stimulus.dt_ms
-    c = step_constants(spec, dt_ms)
-    matrices = effective(job.weights, spec, dt_ms)
-    w = {n: torch.tensor(m, dtype=kind) for n, m in matrices.items()}
-    x = torch.tensor(stimulus.counts()[0], dtype=kind)
-    cells = {"e": (spec.exc_cell, c.n_ref_exc_steps), "i": (spec.inh_cell, c.n_ref_inh_steps)}
-
-    def step(v, ref, g_exc, g_inh, cell, n_ref):
-        g = cell.g_leak_us + (g_exc + g_inh)
-        v_inf = (
-            cell.g_leak_us * cell.e_leak_mv + (g_exc * cell.e_exc_mv + g_inh * cell.e_inh_mv)
-        ) / g
-        v = torch.clamp(v + (v_inf - v) * (1 - torch.exp(-dt_ms / (cell.c_m_nf / g))), min=-200.0)
-        ref = torch.clamp(ref - 1, min=0)
-        s = (v >= cell.v_th_mv) & (ref == 0)
-        v = torch.where(s | (ref > 0), cell.v_reset_mv, v)
-        return v, torch.where(s, n_ref, ref), s.to(kind)
-
-    with torch.no_grad():
-        n_e, n_i = spec.layers[0].n_exc, spec.layers[0].n_inh
-        v_e, v_i = torch.full((1, n_e), -65.0), torch.full((1, n_i), -65.0)
-        ref_e, ref_i = torch.zeros(1, n_e), torch.zeros(1, n_i)
-        s_e, s_i = torch.zeros(1, n_e), torch.zeros(1, n_i)
-        ge_e, gi_e, ge_i = torch.zeros_like(v_e), torch.zeros_like(v_e), torch.zeros_like(v_i)
-        silent = torch.zeros_like(v_i)
-        spikes_e, spikes_i = [], []
-        for n in range(len(x)):
-            drive = x[n : n + 1] @ w["W_in"] + stimulus.bias_us
-            ge_e = ge_e * c.decay_ampa + (s_e @ w["W_ee_1"] + drive)
-            ge_i = ge_i * c.decay_ampa + s_e @ w["W_ei_1"]
-            gi_e = gi_e * c.decay_gaba + s_i @ w["W_ie_1"]
-            v_e, ref_e, s_e = step(v_e, ref_e, ge_e, gi_e, *cells["e"])
-            v_i, ref_i, s_i = step(v_i, ref_i, ge_i, silent, *cells["i"])
-            spikes_e.append(s_e)
-            spikes_i.append(s_i)
-
-    def rows(spikes):
-        at, cell = np.nonzero(torch.cat(spikes).numpy())
-        return np.stack([at, np.zeros_like(at), cell], axis=1).astype(np.int32)
-
-    found = {"e1": rows(spikes_e), "i1": rows(spikes_i)}
+    spikes_e, spikes_i = eager_loop(spec, job.weights, stimulus, torch.float32)()
+    found = {"e1": event_rows(spikes_e), "i1": event_rows(spikes_i)}
+    n_steps, dt_ms = stimulus.n_steps, stimulus.dt_ms
     logits, _ = read_out(
-        spec, matrices, found["e1"], n_steps=stimulus.n_steps, n_trials=1, dt_ms=dt_ms
-    )
+        spec, effective(job.weights, spec, dt_ms), found["e1"], n_steps=n_steps, n_trials=1,
+        dt_ms=dt_ms,
+    )  # fmt: skip
     return Recording(
-        dt_ms=dt_ms, n_steps=stimulus.n_steps, n_trials=1, n_cells=spec.populations, spikes=found,
+        dt_ms=dt_ms, n_steps=n_steps, n_trials=1, n_cells=spec.populations, spikes=found,
         logits=logits, backend="torch eager",
     )  # fmt: skip
 

@@ -19,11 +19,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
+from eager_loop import eager_loop
 
 from bridge.network.spec import PingSpec, ei_layer
-from bridge.network.steps import step_constants
 from bridge.network.synthetic import synthetic_spikes
-from bridge.network.weights import DrawRule, WeightDraw, draw_weights, effective
+from bridge.network.weights import DrawRule, WeightDraw, draw_weights
 from sim_brian import standalone, toolchain
 from sim_brian.engine import EngineOptions, Program
 from sim_brian.run import make_model
@@ -45,48 +46,6 @@ def network(n_exc: int, t_ms: float):
     return spec, draw_weights(spec, draw, seed=42), stimulus
 
 
-def eager_torch(spec, weights, stimulus, dtype: str):
-    """Return a function that runs the same network as an eager torch loop and its E spike count."""
-    import torch
-
-    kind = getattr(torch, dtype)
-    c = step_constants(spec, stimulus.dt_ms)
-    w = {n: torch.tensor(m, dtype=kind) for n, m in effective(weights, spec, DT_MS).items()}
-    x = torch.tensor(stimulus.counts()[0], dtype=kind)
-    cells = {"e": (spec.exc_cell, c.n_ref_exc_steps), "i": (spec.inh_cell, c.n_ref_inh_steps)}
-
-    def step(v, ref, g_exc, g_inh, cell, n_ref):
-        g = cell.g_leak_us + (g_exc + g_inh)
-        v_inf = (
-            cell.g_leak_us * cell.e_leak_mv + (g_exc * cell.e_exc_mv + g_inh * cell.e_inh_mv)
-        ) / g
-        v = torch.clamp(v + (v_inf - v) * (1 - torch.exp(-DT_MS / (cell.c_m_nf / g))), min=-200.0)
-        ref = torch.clamp(ref - 1, min=0)
-        s = (v >= cell.v_th_mv) & (ref == 0)
-        v = torch.where(s | (ref > 0), cell.v_reset_mv, v)
-        return v, torch.where(s, n_ref, ref), s.to(kind)
-
-    @torch.no_grad()
-    def run() -> int:
-        n_e, n_i = spec.layers[0].n_exc, spec.layers[0].n_inh
-        v_e, v_i = torch.full((1, n_e), -65.0, dtype=kind), torch.full((1, n_i), -65.0, dtype=kind)
-        ref_e, ref_i = torch.zeros(1, n_e), torch.zeros(1, n_i)
-        s_e, s_i = torch.zeros(1, n_e, dtype=kind), torch.zeros(1, n_i, dtype=kind)
-        ge_e, gi_e, ge_i = torch.zeros_like(v_e), torch.zeros_like(v_e), torch.zeros_like(v_i)
-        silent = torch.zeros_like(v_i)
-        total = torch.zeros((), dtype=kind)
-        for n in range(len(x)):
-            ge_e = ge_e * c.decay_ampa + (s_e @ w["W_ee_1"] + x[n : n + 1] @ w["W_in"])
-            ge_i = ge_i * c.decay_ampa + s_e @ w["W_ei_1"]
-            gi_e = gi_e * c.decay_gaba + s_i @ w["W_ie_1"]
-            v_e, ref_e, s_e = step(v_e, ref_e, ge_e, gi_e, *cells["e"])
-            v_i, ref_i, s_i = step(v_i, ref_i, ge_i, silent, *cells["i"])
-            total += s_e.sum()
-        return int(total)
-
-    return run
-
-
 def cases(n_exc: int, t_ms: float, targets: list[str], torch_types: list[str]):
     """Return functions by name that run the network once and give (run seconds, E spikes)."""
     parts = network(n_exc, t_ms)
@@ -102,12 +61,12 @@ def cases(n_exc: int, t_ms: float, targets: list[str], torch_types: list[str]):
 
         found[f"brian2 {target}"] = brian
     for dtype in torch_types:
-        loop = eager_torch(*parts, dtype)
+        loop = eager_loop(*parts, getattr(torch, dtype))
 
         def torch_run(loop=loop):
             begin = time.perf_counter()
-            spikes = loop()
-            return time.perf_counter() - begin, spikes
+            spikes, _ = loop()
+            return time.perf_counter() - begin, int(torch.cat(spikes).sum())
 
         found[f"torch eager {dtype}"] = torch_run
     return found

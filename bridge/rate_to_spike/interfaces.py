@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.rate_to_spike.evaluation import evaluate_task
+from bridge.rate_to_spike.factory import NetworkFactory
 from bridge.rate_to_spike.lif import SKIPPED_STEPS
 from bridge.rate_to_spike.model_file import RateModel
 from bridge.rate_to_spike.search import lambda_grid_search
@@ -253,32 +254,8 @@ class LIFEvaluator(AbstractSpikingEvaluator):
         return found
 
 
-class SpikingRNNFactory:
+class SpikingRNNFactory(NetworkFactory):
     """Kinds of spiking networks by name; ``lif`` is there."""
 
+    _what = "spiking network"
     _registry: ClassVar[dict[str, Callable[..., Any]]] = {"lif": LIFSpikingRNN}
-
-    @classmethod
-    def register(cls, name: str, made: Callable[..., Any]) -> None:
-        """Make a kind known."""
-        cls._registry[name] = made
-
-    @classmethod
-    def create(cls, name: str, config: SpikingConfig, **settings: Any) -> Any:
-        """Return a network.
-
-        Raises
-        ------
-        ValueError
-            For an unknown kind.
-        """
-        if name not in cls._registry:
-            raise ValueError(
-                f"unknown spiking network {name!r}; available: {', '.join(sorted(cls._registry))}"
-            )
-        return cls._registry[name](config, **settings)
-
-    @classmethod
-    def list_available(cls) -> list[str]:
-        """Return the names of all kinds."""
-        return sorted(cls._registry)

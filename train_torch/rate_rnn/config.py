@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from bridge.rate_to_spike.factory import NetworkFactory
 from train_torch.rate_rnn.network import FR_RNN_dale, make_network
 
 
@@ -178,35 +179,11 @@ class DaleRateRNN(AbstractRateRNN):
         self.net.display()
 
 
-class RateRNNFactory:
+class RateRNNFactory(NetworkFactory):
     """Kinds of rate networks by name; ``dale`` is there."""
 
+    _what = "rate network"
     _registry: ClassVar[dict[str, Callable[..., Any]]] = {"dale": DaleRateRNN}
-
-    @classmethod
-    def register(cls, name: str, made: Callable[..., Any]) -> None:
-        """Make a kind known."""
-        cls._registry[name] = made
-
-    @classmethod
-    def create(cls, name: str, config: RNNConfig, **settings: Any) -> Any:
-        """Return a network.
-
-        Raises
-        ------
-        ValueError
-            For an unknown kind.
-        """
-        if name not in cls._registry:
-            raise ValueError(
-                f"unknown rate network {name!r}; available: {', '.join(sorted(cls._registry))}"
-            )
-        return cls._registry[name](config, **settings)
-
-    @classmethod
-    def list_available(cls) -> list[str]:
-        """Return the names of all kinds."""
-        return sorted(cls._registry)
 
 
 def set_gpu(gpu: str = "0", frac: float = 0.4) -> torch.device:
