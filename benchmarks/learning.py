@@ -107,7 +107,8 @@ def loop() -> list[Case]:
 def dampen() -> list[Case]:
     """COBA and PING under each damping of the gradient."""
     return [
-        Case(f"{name}_gamma_{gamma}", f"theta_u_{name}.yaml", ("--v-grad-dampen", str(gamma)),
+        Case(f"{name}_gamma_{gamma}", f"theta_u_{name}.yaml",
+             ("--v-grad-dampen", str(gamma), "--epochs", "20", "--lr", "0.001"),
              {"network": name, "gamma": gamma})
         for name in ("coba", "ping") for gamma in (1, 10, 100, 1000)
     ]  # fmt: skip
