@@ -45,19 +45,10 @@ class Case:
 def digits() -> list[Case]:
     """COBA and PING at two input rates, and the current-based pair."""
     cases = []
-    # At 100 Hz weaker synapses, so that the layer does not fire three times as fast, and a weaker
-    # loop: four times the input would keep its I cells firing all the time.
-    at_100_hz = {
-        "coba": ("--w-in", "1", "0.1", "--epochs", "150"),
-        "ping": ("--w-in", "1.5", "0.15", "--w-in-sparsity", "0.93", "--ei-strength", "0.1",
-                 "--ei-ratio", "0.5", "--readout-w-out-scale", "0.1", "--fr-reg-upper-theta", "30",
-                 "--v-grad-dampen", "5", "--epochs", "150"),
-    }  # fmt: skip
-    for rate in (25, 100):
+    for rate, recipe in ((25, "digits_{}.yaml"), (100, "digits_{}_100hz.yaml")):
         for name in ("coba", "ping"):
-            flags = ("--input-rate", str(rate), *(at_100_hz[name] if rate == 100 else ()))
             columns = {"network": name, "input Hz": rate}
-            cases.append(Case(f"{name}_{rate}hz", f"digits_{name}.yaml", flags, columns))
+            cases.append(Case(f"{name}_{rate}hz", recipe.format(name), (), columns))
     for name in ("cuba_ping", "cuba_noping"):
         cases.append(Case(name, f"digits_{name}.yaml", (), {"network": name, "input Hz": 80}))
     return cases
