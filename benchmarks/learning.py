@@ -79,7 +79,7 @@ def dt() -> list[Case]:
     """PING trained and tested at each time step."""
     return [
         Case(f"dt_{dt_ms:g}", "dt_audit.yaml", ("--dt", str(dt_ms)), {"dt ms": dt_ms})
-        for dt_ms in (0.1, 0.25, 0.5, 1.0)
+        for dt_ms in (0.05, 0.1, 0.25, 0.5, 1.0)
     ]
 
 

@@ -274,3 +274,17 @@ def test_whole_programs_compile(network, capability):
             expected, _ = simulate(*parts, engine=NUMPY)
             recording, _ = simulate(*parts, engine=options)
             assert_equal_spikes(expected, recording)
+
+
+@pytest.mark.cuda_build
+@pytest.mark.parametrize("run", [lateral_line, converted_rate_network])
+def test_every_other_program_compiles(run, monkeypatch):
+    """As above, through the calls that run these networks."""
+    real_nvcc()
+    if cuda_toolkit.gpus():
+        run(CUDA)
+        return
+    monkeypatch.setattr(toolchain, "missing_for", lambda target: None)
+    monkeypatch.setattr(cuda_toolkit, "choose_capability", lambda asked: "9.0")
+    with pytest.raises(RuntimeError, match="no NVIDIA GPU can be used on this machine"):
+        run(CUDA)
