@@ -115,10 +115,10 @@ def _fingerprint(config: dict[str, Any]) -> str:
 
 def _check_resume(resolved: Resolved, folder: Path, fingerprint: str) -> None:
     """Refuse a checkpoint that does not fit, before anything is written."""
-    from train_torch.rate_rnn import checkpoint
+    from train_torch.rate_rnn.training import load_checkpoint
 
     if resolved[RateLearningOptions].resume and (folder / CHECKPOINT).is_file():
-        checkpoint.load(folder / CHECKPOINT, settings=fingerprint)
+        load_checkpoint(folder / CHECKPOINT, fingerprint)
 
 
 def _train(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from bridge.atomic import write_atomically
+from train_torch.state_file import load_state, save_state
 
 VERSION = 1
+_AS_JSON = ("records", "init")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -54,9 +53,7 @@ class TrainingState:
 
     def save(self, path: Path, *, settings: str) -> None:
         """Write the state whole or not at all; `settings` must be met again on loading."""
-        content = asdict(self) | {"version": VERSION, "settings": settings}
-        content["records"], content["init"] = json.dumps(self.records), json.dumps(self.init)
-        write_atomically(path, lambda part: torch.save(content, part))
+        save_state(path, asdict(self), version=VERSION, settings=settings, as_json=_AS_JSON)
 
     @classmethod
     def load(cls, path: Path, *, settings: str) -> TrainingState:
@@ -67,24 +64,8 @@ class TrainingState:
         ValueError
             If the file is damaged, of another version, or of a training with other settings.
         """
-        try:
-            content = torch.load(path, weights_only=True, map_location="cpu")
-            version, found = content.pop("version"), content.pop("settings")
-        except Exception as error:  # whatever a broken file provokes is one line
-            raise ValueError(f"{path} is not a checkpoint of a training; train anew") from error
-        if version != VERSION:
-            raise ValueError(f"{path} is of version {version}; this program reads {VERSION}")
-        if found != settings:
-            raise ValueError(f"{path}: {_difference(found, settings)}; --resume can't change that")
-        content["records"], content["init"] = (
-            json.loads(content["records"]), json.loads(content["init"]),
-        )  # fmt: skip
-        return cls(**content)
-
-
-def _difference(held: str, asked: str) -> str:
-    before, now = json.loads(held), json.loads(asked)
-    for key in sorted({*before, *now}):
-        if before.get(key) != now.get(key):
-            return f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
-    return "its settings differ"
+        return cls(
+            **load_state(
+                path, version=VERSION, settings=settings, what="a training", as_json=_AS_JSON
+            )
+        )

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bridge.rate_to_spike.tasks import AbstractTask, threshold_of
-from train_torch.rate_rnn import checkpoint
 from train_torch.rate_rnn.dynamics import check_activation
 from train_torch.rate_rnn.loss import check_loss, loss_op
 from train_torch.rate_rnn.network import FR_RNN_dale
+from train_torch.state_file import load_state, save_state
 
 DEFAULT_PARAMS: Mapping[str, Any] = {
     "learning_rate": 0.01,
@@ -39,6 +39,7 @@ DEFAULT_PARAMS: Mapping[str, Any] = {
 PERFORMANCE_GOAL = 0.95
 GO_NOGO_MIN_UPDATES = 1500
 """The published training goes on so long after Go/NoGo is solved: it makes the network stable."""
+_VERSION = 1  # of the checkpoints
 _TRAIN, _EVAL = 1, 2  # keep the draws of updates and of evaluations apart
 
 
@@ -295,7 +296,7 @@ class _Trainer:
         }  # fmt: skip
 
     def keep(self, path: Path, fingerprint: str) -> None:
-        checkpoint.save(
+        save_state(
             path,
             {
                 "update": self.update,
@@ -307,13 +308,13 @@ class _Trainer:
                 "history": self.result.history,
                 "initial": {k: torch.as_tensor(v) for k, v in self.result.initial.items()},
             },
-            settings=fingerprint,
-        )
+            version=_VERSION, settings=fingerprint, as_json=("history",),
+        )  # fmt: skip
 
     def resume(self, path: Path, fingerprint: str) -> None:
         if not path.is_file():
             return
-        state = checkpoint.load(path, settings=fingerprint)
+        state = load_checkpoint(path, fingerprint)
         self.net.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.update, self.elapsed_s = int(state["update"]), float(state["elapsed_s"])
@@ -321,6 +322,19 @@ class _Trainer:
         self.result.losses = state["losses"].tolist()
         self.result.history = state["history"]
         self.result.initial = {k: v.numpy() for k, v in state["initial"].items()}
+
+
+def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of another version, or of a training with other settings.
+    """
+    return load_state(
+        path, version=_VERSION, settings=fingerprint, what="a rate training", as_json=("history",)
+    )
 
 
 def _snapshot(net: FR_RNN_dale) -> dict[str, NDArray[Any]]:
