@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bridge.network.spec import CubaSpec
 from train_torch.cells import LOST_MV, current_step
+from train_torch.eager import Kept
 from train_torch.inputs import InputBatch
 from train_torch.layer import CurrentCells
 from train_torch.networks import ForwardPass, Keep, SpikeHook, SpikingNetwork
@@ -77,14 +78,12 @@ class CubaNetwork(SpikingNetwork):
             name: torch.zeros((batch.n_trials, n), dtype=self.dtype, device=self.device)
             for name, n in self.spec.populations.items()
         }
-        v, s, counts = dict(zeros), dict(zeros), dict(zeros)
-        spikes: dict[str, list[Tensor]] = {name: [] for name in v}
-        traces: dict[str, list[Tensor]] = {}
+        v, s = dict(zeros), dict(zeros)
+        kept = Kept(zeros, keep, batch.n_steps)
         readout = Readout(
             readout_constants(self.spec, self.dt_ms), w["W_out"], w["b_out"],
             surrogate=surrogate, keep_output=keep.output,
         )  # fmt: skip
-        lost = torch.full((), batch.n_steps, dtype=torch.int64, device=self.device)
         for n in range(batch.n_steps):
             if self.training and n > 0 and n % self.learning.tbptt_window == 0:
                 v = {name: value.detach() for name, value in v.items()}
@@ -98,25 +97,10 @@ class CubaNetwork(SpikingNetwork):
                 )  # fmt: skip
                 if hook is not None:
                     s[name] = hook(n, name, s[name])
-                emitted = s[name] if name == "e1" else s[name].detach()
-                counts[name] = counts[name] + emitted
-                if keep.spikes:
-                    spikes[name].append(emitted)
-                if keep.traces:
-                    traces.setdefault(f"v_{name[0]}_{name[1:]}", []).append(v[name].detach())
+                kept.add(name, s[name], v=v[name])
             readout.step(s["e1"])
-            with torch.no_grad():
-                sane = torch.stack([(value.abs() < LOST_MV).all() for value in v.values()]).all()
-                lost = torch.where(sane, lost, lost.clamp(max=n))
-        first_lost = int(lost)
-        return ForwardPass(
-            logits=readout.logits(),
-            counts=counts,
-            spikes={n: torch.stack(x) for n, x in spikes.items()} if keep.spikes else {},
-            traces={n: torch.stack(x) for n, x in traces.items()},
-            output=readout.output(),
-            lost_step=first_lost if first_lost < batch.n_steps else None,
-        )
+            kept.watch(n, [(value.detach().abs() < LOST_MV).all() for value in v.values()])
+        return kept.result(readout)
 
     def _kicks(
         self, x: Tensor, s: Mapping[str, Tensor], w: Mapping[str, Tensor]

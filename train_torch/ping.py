@@ -11,6 +11,7 @@ from torch import Tensor
 from bridge.network.spec import PingSpec
 from bridge.network.steps import step_constants
 from train_torch.cells import CellState, conductance_step
+from train_torch.eager import Kept
 from train_torch.inputs import InputBatch
 from train_torch.layer import ConductanceCells
 from train_torch.networks import ForwardPass, Keep, SpikeHook, SpikingNetwork
@@ -86,10 +87,8 @@ class PingNetwork(SpikingNetwork):
         raster = batch.dense(dtype=self.dtype, device=self.device)
         drive = batch.drive_us(dtype=self.dtype, device=self.device)
         state = {n: CellState.at(v) for n, v in self._starts(batch, v_start_mv).items()}
-        counts: dict[str, Tensor] = {n: torch.zeros_like(s.v_mv) for n, s in state.items()}
-        spikes: dict[str, list[Tensor]] = {n: [] for n in state}
-        traces: dict[str, list[Tensor]] = {}
-        lost = torch.full((), batch.n_steps, dtype=torch.int64, device=self.device)
+        silent = {n: torch.zeros_like(s.v_mv) for n, s in state.items()}
+        kept = Kept(silent, keep, batch.n_steps)
         readout = Readout(
             readout_constants(self.spec, self.dt_ms), w["W_out"], None,
             surrogate=surrogate, keep_output=keep.output,
@@ -106,24 +105,10 @@ class PingNetwork(SpikingNetwork):
                 state |= new
                 below = new[f"e{k}"].spikes
             readout.step(below)
-            sane = torch.stack([cells.sane for cells in state.values()]).all()
-            lost = torch.where(sane, lost, lost.clamp(max=n))
+            kept.watch(n, [cells.sane for cells in state.values()])
             for name, cells in state.items():
-                emitted = cells.spikes if name.startswith("e") else cells.spikes.detach()
-                counts[name] = counts[name] + emitted
-                if keep.spikes:
-                    spikes[name].append(emitted)
-                if keep.traces:
-                    _trace(traces, name, cells)
-        first_lost = int(lost)
-        return ForwardPass(
-            logits=readout.logits(),
-            counts=counts,
-            spikes={n: torch.stack(s) for n, s in spikes.items()} if keep.spikes else {},
-            traces={n: torch.stack(t) for n, t in traces.items()},
-            output=readout.output(),
-            lost_step=first_lost if first_lost < batch.n_steps else None,
-        )
+                kept.add(name, cells.spikes, v=cells.v_mv, ge=cells.g_exc_us, gi=cells.g_inh_us)
+        return kept.result(readout)
 
     def _layer_step(
         self,
@@ -168,8 +153,3 @@ class PingNetwork(SpikingNetwork):
 
 def _with_spikes(cells: CellState, spikes: Tensor) -> CellState:
     return dataclasses.replace(cells, spikes=spikes)
-
-
-def _trace(traces: dict[str, list[Tensor]], name: str, cells: CellState) -> None:
-    for variable, value in (("v", cells.v_mv), ("ge", cells.g_exc_us), ("gi", cells.g_inh_us)):
-        traces.setdefault(f"{variable}_{name[0]}_{name[1:]}", []).append(value.detach())
