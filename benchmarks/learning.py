@@ -21,6 +21,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -176,6 +177,7 @@ def bounds(rate_hz: float, seeds: list[int]) -> dict[str, tuple[float, float]]:
 
     The same test spikes as the networks; fresh noise in each of 20 training passes.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
@@ -185,6 +187,7 @@ def bounds(rate_hz: float, seeds: list[int]) -> dict[str, tuple[float, float]]:
     from bridge.network import datasets
     from bridge.network.task import Task
 
+    warnings.simplefilter("ignore", ConvergenceWarning)  # 30 passes are what networks may see
     data = datasets.load("scikit")
     task = Task(dataset=data, dt_ms=1.0, t_ms=200.0, rate_hz=rate_hz)
     found: dict[str, list[float]] = {}
@@ -300,7 +303,8 @@ def row(case: Case, seeds: list[int], metrics: dict, folders: dict) -> dict[str,
     if "cuba" not in case.name:
         found = [dynamics(folders[case.name, seed]) for seed in seeds]
         for key in found[0]:
-            made[key] = float(np.nanmean([one.get(key, np.nan) for one in found]))
+            known = [one[key] for one in found if not np.isnan(one.get(key, np.nan))]
+            made[key] = float(np.mean(known)) if known else float("nan")
     return made
 
 
