@@ -53,6 +53,17 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
+def not_optimised(monkeypatch):
+    """Compile with -O0: cython builds a module for each of dozens of objects, twice as fast so."""
+    from brian2 import prefs
+
+    name = "codegen.cpp.extra_compile_args_gcc"
+    flags = ["-O0" if flag.startswith("-O") else flag for flag in prefs[name]]
+    assert "-O0" in flags
+    monkeypatch.setitem(prefs, name, flags)
+
+
+@pytest.fixture
 def emulated_gpu(monkeypatch):
     """Return the home of a CUDA toolkit whose programs run on the CPU; a GPU is listed, too."""
     pytest.importorskip("brian2cuda")

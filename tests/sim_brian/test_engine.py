@@ -93,7 +93,7 @@ def state_of_brian2():
 
 @pytest.mark.compiler
 @pytest.mark.slow
-def test_cython(compiler):
+def test_cython(compiler, not_optimised):
     compiled, raw = ping_run(EngineOptions(target="cython"))
     assert raw.target == "cython"
     assert_equal_spikes(ping_run(NUMPY)[0], compiled)

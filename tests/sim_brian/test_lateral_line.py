@@ -89,7 +89,7 @@ def test_the_compiled_program_computes_the_same_bits(whole):
 
 @pytest.mark.slow
 @pytest.mark.compiler
-def test_cython_computes_the_same_bits():
+def test_cython_computes_the_same_bits(not_optimised):
     if toolchain.missing_for("cython"):
         pytest.skip(toolchain.missing_for("cython"))
     # Without homeostasis and feedback: each kind of loop is compiled by itself.
