@@ -25,8 +25,8 @@ demo: $(VENV)/.core
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-# Whole CUDA programs for compute capabilities 8.0 and 9.0: six compilations of two CPU minutes each,
-# for which no GPU is needed. Where there is one, the programs are run and compared, too.
+# Whole CUDA programs for compute capabilities 8.0 and 9.0: eight compilations of two to four CPU
+# minutes each, for which no GPU is needed. Where there is one, the programs are run and compared, too.
 test-cuda-build: $(VENV)/.dev
 	$(BIN)/python -m pytest -m cuda_build -o timeout=5400 tests/sim_brian/test_cuda.py
 
