@@ -43,7 +43,9 @@ def eager_loop(spec: PingSpec, weights: dict, stimulus: Stimulus, kind: torch.dt
         silent = torch.zeros_like(v_i)
         spikes_e, spikes_i = [], []
         for n in range(len(x)):
-            drive = x[n : n + 1] @ w["W_in"] + stimulus.bias_us
+            drive = x[n : n + 1] @ w["W_in"]
+            if stimulus.bias_us:
+                drive = drive + stimulus.bias_us
             ge_e = ge_e * c.decay_ampa + (s_e @ w["W_ee_1"] + drive)
             ge_i = ge_i * c.decay_ampa + s_e @ w["W_ei_1"]
             gi_e = gi_e * c.decay_gaba + s_i @ w["W_ie_1"]

@@ -278,9 +278,10 @@ def test_whole_programs_compile(network, capability):
 
 @pytest.mark.cuda_build
 @pytest.mark.parametrize("run", [lateral_line, converted_rate_network])
-def test_every_other_program_compiles(run, monkeypatch):
+def test_every_other_program_compiles(run, tmp_path, monkeypatch):
     """As above, through the calls that run these networks."""
     real_nvcc()
+    monkeypatch.setenv("PINGBRIDGE_CACHE_DIR", str(tmp_path))
     if cuda_toolkit.gpus():
         run(CUDA)
         return
@@ -288,3 +289,5 @@ def test_every_other_program_compiles(run, monkeypatch):
     monkeypatch.setattr(cuda_toolkit, "choose_capability", lambda asked: "9.0")
     with pytest.raises(RuntimeError, match="no NVIDIA GPU can be used on this machine"):
         run(CUDA)
+    (program,) = tmp_path.glob("programs/*/main")
+    assert program.stat().st_size > 1_000_000
