@@ -87,7 +87,7 @@ def torch_second(stager, n_steps: int) -> Callable[[], object]:
 
 def simulation(quick: bool) -> list[dict]:
     """Return rows on the cost of a simulated second of the default network."""
-    from sim_brian.clustered import StageSNNSimulation
+    from studies.clustered import StageSNNSimulation
 
     stager = StageSNNSimulation(CONFIGS / "default_snn_params.yaml", backend="cpp")
     long_s, short_s = (2.0, 1.0) if quick else (6.0, 1.0)
@@ -145,7 +145,7 @@ def solves(quick: bool) -> list[dict]:
 
     from bridge.mean_field import random_starts
     from bridge.mean_field.fixed_points import solve_runs
-    from sim_brian.clustered import FullMeanFieldStager
+    from studies.clustered import FullMeanFieldStager
 
     model = FullMeanFieldStager(CONFIGS / "2_cluster_mf.yaml").model
     starts = random_starts(50, 6, np.random.default_rng(0))
@@ -176,7 +176,7 @@ def landscape(quick: bool) -> list[dict]:
     from scipy.optimize import root
 
     from bridge.mean_field import reduced_landscape
-    from sim_brian.clustered import FullMeanFieldStager
+    from studies.clustered import FullMeanFieldStager
 
     model = FullMeanFieldStager(CONFIGS / "2_cluster_mf.yaml").model
     axis = np.arange(120) * 0.5

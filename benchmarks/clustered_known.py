@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sim_brian.clustered.sweeps import with_value
-from sim_brian.clustered.yaml_tree import load_tree
+from bridge.clustered.yaml_tree import load_tree
+from studies.clustered.sweeps import with_value
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "clustered"
 TWO, EIGHTEEN = CONFIGS / "2_cluster_mf.yaml", CONFIGS / "18_cluster_mf.yaml"
@@ -40,7 +40,7 @@ def tree_of(path: Path, *changes: tuple[list[str], Any, int | None]) -> dict[str
 
 def model_of(path: Path, arousal: float | None = None, j_ee: float | None = None) -> Any:
     """Return the mean field of a file at some arousal and potentiation."""
-    from sim_brian.clustered import FullMeanFieldStager
+    from studies.clustered import FullMeanFieldStager
 
     changes: list[tuple[list[str], Any, int | None]] = []
     if arousal is not None:
@@ -53,7 +53,7 @@ def model_of(path: Path, arousal: float | None = None, j_ee: float | None = None
 def critical(path: Path, low: float, high: float, **fixed: float) -> float:
     """Return where the uniform state changes its stability, over the parameter not fixed."""
     from bridge.mean_field import critical_value
-    from sim_brian.clustered.theory import uniform_start
+    from bridge.mean_field.uniform_states import uniform_start
 
     name = "j_ee" if "arousal" in fixed else "arousal"
     start = uniform_start(model_of(path, **fixed))
@@ -111,7 +111,7 @@ def part_b(_: Any) -> None:
 
 def part_c(_: Any) -> None:
     """Find which numbers of active clusters are stable."""
-    from sim_brian.clustered.theory import active_states
+    from bridge.mean_field.uniform_states import active_states
 
     def row(path: Path, **at: float) -> list[str]:
         model = model_of(path, **at)
@@ -136,7 +136,11 @@ def part_c(_: Any) -> None:
 
 def part_h(_: Any) -> None:
     """Detect activity whose truth is known; needs the reference data."""
-    from sim_brian.clustered.activity import activity_threshold, population_counts, smoothed_rates
+    from scope.measure.attractors.activity import (
+        activity_threshold,
+        population_counts,
+        smoothed_rates,
+    )
 
     folder = os.environ.get("PINGBRIDGE_REFERENCE")
     if not folder:

@@ -34,7 +34,7 @@ from clustered_known import (
 )
 
 from bridge.atomic import to_json_text, write_text
-from sim_brian.clustered.compare import KINDS, compared_row, kind_rates, mean_over_runs
+from studies.clustered.compare import KINDS, compared_row, kind_rates, mean_over_runs
 
 RULES = {
     "two_means": {},
@@ -58,7 +58,7 @@ class Runs:
         rules: Iterable[str] = ("two_means",), noise: str = "per_step",
     ) -> list[dict[str, Any]]:  # fmt: skip
         """Return the measurements of `n` seeds; those that are on disk are not repeated."""
-        from sim_brian.clustered import repeat_seeds
+        from studies.clustered import repeat_seeds
 
         rows = []
         for seed in repeat_seeds(256, n):
@@ -74,8 +74,8 @@ class Runs:
 def _measure(
     tree: dict[str, Any], seed: int, duration_s: float, rules: Iterable[str], noise: str
 ) -> dict[str, Any]:
-    from sim_brian.clustered import Analyzer, StageSNNSimulation
-    from sim_brian.clustered.recordings import SpikeEvents
+    from scope.measure.attractors.recordings import SpikeEvents
+    from studies.clustered import Analyzer, StageSNNSimulation
 
     begin = sum(os.times()[:4])
     stager = StageSNNSimulation(tree, random_seed=seed, backend="cpp", arousal_noise=noise)

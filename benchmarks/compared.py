@@ -17,7 +17,7 @@ from bridge.network.spec import PingSpec, ei_layer
 from bridge.network.steps import step_constants
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import DrawRule, WeightDraw, Weights, draw_weights
-from train_torch.networks import Learning, SpikingNetwork, build_network
+from train_torch.network.networks import Learning, SpikingNetwork, build_network
 
 DT_MS = 0.25
 BATCH = 64

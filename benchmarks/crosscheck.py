@@ -30,12 +30,12 @@ from bridge.network.spec import CubaSpec, LayerSpec, PingSpec, SynapseSpec, ei_l
 from bridge.network.steps import count_steps
 from bridge.network.synthetic import synthetic_spikes
 from bridge.network.weights import CUBA_DRAW, DrawRule, WeightDraw, draw_weights
-from sim_brian import run as brian
-from sim_brian import toolchain
-from sim_brian.engine import EngineOptions
-from train_torch import simulate as mirror
-from train_torch.library import why_missing
-from train_torch.networks import Learning, build_network
+from sim_brian.engine import toolchain
+from sim_brian.engine.program import EngineOptions
+from sim_brian.ping import run as brian
+from train_torch.kernels.library import why_missing
+from train_torch.network import simulate as mirror
+from train_torch.network.networks import Learning, build_network
 
 DT_MS = (0.05, 0.1, 0.25, 0.5, 1.0)
 N_DIGITS = 4

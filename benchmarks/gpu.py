@@ -30,10 +30,10 @@ from bridge.network.spec import CubaSpec, NetworkSpec, PingSpec, SynapseSpec, ei
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import CUBA_DRAW, DrawRule, WeightDraw, Weights, draw_weights
 from bridge.recording import Recording
-from sim_brian import cuda_toolkit
-from sim_brian.engine import EngineOptions
-from sim_brian.run import simulate
-from sim_brian.scan import scan
+from sim_brian.engine.cuda import toolkit as cuda_toolkit
+from sim_brian.engine.program import EngineOptions
+from sim_brian.ping.run import simulate
+from sim_brian.ping.scan import scan
 
 CPP, CUDA = EngineOptions(target="cpp"), EngineOptions(target="cuda")
 Row = dict[str, Any]
@@ -141,7 +141,7 @@ def training(n_exc: int, n_in: int, n_steps: int, batches: list[int], rounds: in
     """Return rows of the table: forward, backward and update on either device, float32."""
     import torch
 
-    from train_torch.networks import Learning, build_network
+    from train_torch.network.networks import Learning, build_network
 
     if not torch.cuda.is_available():
         print(f"  torch {torch.__version__} finds no GPU: nothing to time")
@@ -213,7 +213,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small networks and batches")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()
-    from sim_brian.toolchain import missing_for
+    from sim_brian.engine.toolchain import missing_for
 
     missing = missing_for("cuda") or missing_for("cpp")
     if missing:

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from bridge.lateral_line.params import preset
-from sim_brian import toolchain
-from sim_brian.engine import EngineOptions
+from sim_brian.engine import toolchain
+from sim_brian.engine.program import EngineOptions
 from sim_brian.lateral_line.train import run_network
 
 RECIPE_B: dict[str, Any] = {

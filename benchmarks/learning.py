@@ -133,18 +133,18 @@ def train(case: Case, seed: int, folder: Path, epochs: int | None) -> dict[str, 
 
 def dynamics(folder: Path, n_trials: int = 60) -> dict[str, float]:
     """Return accuracy on five other encodings of the test set, frequency, participation, rates."""
+    from bridge.datasets import catalog as datasets
     from bridge.formats.weight_files import load_weight_matrices
-    from bridge.network import datasets
     from bridge.network.task import Task
     from bridge.runs.groups_train import TRAIN_GROUPS
     from bridge.runs.inherit import read_run
     from bridge.runs.job import make_job
     from bridge.runs.resolve import resolve
-    from scope.rhythm import participation
-    from scope.spectra import f_gamma
-    from train_torch.evaluate import evaluate
-    from train_torch.networks import build_network
-    from train_torch.simulate import record
+    from scope.measure.rhythm import participation
+    from scope.measure.spectra import f_gamma
+    from train_torch.network.evaluate import evaluate
+    from train_torch.network.networks import build_network
+    from train_torch.network.simulate import record
 
     inherited = read_run(folder, TRAIN_GROUPS)
     job = make_job(resolve(TRAIN_GROUPS, {}, None, inherited), inherited, mode="infer")
@@ -186,7 +186,7 @@ def bounds(rate_hz: float, seeds: list[int]) -> dict[str, tuple[float, float, fl
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    from bridge.network import datasets
+    from bridge.datasets import catalog as datasets
     from bridge.network.task import Task
 
     # Thirty rounds of the 20 passes: twice as many presentations as the networks of 25 Hz have.
@@ -279,8 +279,8 @@ def main() -> None:
 
 def draw(cases: list[Case], metrics: dict, found: dict, path: Path) -> None:
     """Draw the accuracy on the test spikes against the epoch, and what classifiers reach."""
+    from scope.figures.learning_curves import draw_learning_curves
     from scope.files import save_figure
-    from scope.learning_curves import draw_learning_curves
 
     panels: dict[str, dict[str, list]] = {f"{rate:g} Hz": {} for rate in found}
     for case in cases:

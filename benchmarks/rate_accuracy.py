@@ -110,8 +110,8 @@ def main() -> None:
     print_networks(rows)
     print_curves(rows)
     if options.figure:
+        from scope.figures.rate_figures import draw_searches
         from scope.files import save_figure
-        from scope.rate_figures import draw_searches
 
         curves: dict[str, dict[str, list]] = {}
         for r in rows:

@@ -59,7 +59,7 @@ def sweep_of(name: str, n_frames: int):
     from bridge.runs.groups import PING_GROUPS
     from bridge.runs.groups_scan import VIDEO_GROUPS
     from bridge.runs.sweep import make_sweep
-    from cli.common import resolve_options
+    from studies.common import resolve_options
 
     given = {"config": recipe(name), "frames": n_frames}
     return make_sweep(*resolve_options("video", given, (*PING_GROUPS, *VIDEO_GROUPS)))
@@ -94,10 +94,10 @@ def plain_frame(sweep, index: int, folder: Path) -> float:
     from bridge.runs.variables import VARIABLES
     from bridge.runs.vary import vary
     from scope.files import save_figure
-    from scope.oscilloscope import draw_oscilloscope
-    from scope.pictures import oscilloscope_view
-    from scope.sweep_film import preset_of
-    from scope.view import SweepState
+    from scope.film.sweep_film import preset_of
+    from scope.oscilloscope.figure import draw_oscilloscope
+    from scope.oscilloscope.pictures import oscilloscope_view
+    from scope.oscilloscope.view import SweepState
 
     begin = time.process_time()
     job = vary(sweep.job, sweep.points[index])

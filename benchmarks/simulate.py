@@ -25,9 +25,9 @@ from eager_loop import eager_loop
 from bridge.network.spec import PingSpec, ei_layer
 from bridge.network.synthetic import synthetic_spikes
 from bridge.network.weights import DrawRule, WeightDraw, draw_weights
-from sim_brian import standalone, toolchain
-from sim_brian.engine import EngineOptions, Program
-from sim_brian.run import make_model
+from sim_brian.engine import standalone, toolchain
+from sim_brian.engine.program import EngineOptions, Program
+from sim_brian.ping.run import make_model
 
 DT_MS = 0.1
 N_IN = 784

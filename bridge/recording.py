@@ -1,11 +1,10 @@
-"""What a run produced: spikes per population and trial, optional traces, readout; and its files."""
+"""What a run produced: spikes per population and trial, optional traces, readout."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,22 +126,3 @@ class Recording:
     def config_json(self) -> str:
         """Return the configuration as JSON text, keys sorted."""
         return json.dumps(dict(self.config), sort_keys=True, default=str)
-
-    def save(self, path: str | Path) -> None:
-        """Write the recording to `path`: HDF5 for ``.h5``/``.hdf5``, NPZ for ``.npz``.
-
-        Raises
-        ------
-        ValueError
-            For another ending.
-        """
-        from bridge.formats.recordings import save_recording
-
-        save_recording(self, Path(path))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Recording:
-        """Read a recording that :meth:`save` wrote (either format)."""
-        from bridge.formats.recordings import load_recording
-
-        return load_recording(Path(path))

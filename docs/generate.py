@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge.runs.options import table
-from cli.commands import COMMAND_GROUPS, COMMANDS, command_name
+from studies.commands import COMMAND_GROUPS, COMMANDS, command_name
 
 FLAGS = Path(__file__).parent / "flags.md"
 

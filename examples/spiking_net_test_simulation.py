@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import yaml
 
-from sim_brian.clustered import Analyzer, StageSNNSimulation
-from sim_brian.clustered.yaml_tree import load_tree
+from bridge.clustered.yaml_tree import load_tree
+from studies.clustered import Analyzer, StageSNNSimulation
 
 
 def main(**changes: object) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """What people look at: metrics of a recording, the oscilloscope figure, input diagnostics."""
 
-from scope.animation import OscilloscopeAnimation
-from scope.diagnostics import draw_diagnostics, requested_rate_hz
 from scope.files import png_bytes, save_figure
-from scope.metrics import (
+from scope.film.animation import OscilloscopeAnimation
+from scope.film.video import VideoWriter, read_video
+from scope.measure.metrics import (
     WindowRates,
     active_fraction,
     cv,
@@ -15,13 +15,13 @@ from scope.metrics import (
     refractory_floor_hz,
     window_rates,
 )
-from scope.oscilloscope import PRESETS, draw_oscilloscope, draw_panels, make_axes
-from scope.rhythm import Autocorrelogram, Participation, autocorrelogram, participation
-from scope.spectra import GammaPeak, Spectrum, f0_hz, f_gamma, oscilloscope_psd
-from scope.summary import Summary, summarise
-from scope.video import VideoWriter, read_video
-from scope.view import OscilloscopeView, SweepState, TrainingHistory
-from scope.windows import STIM_WINDOW_MS, after_burn_in
+from scope.measure.rhythm import Autocorrelogram, Participation, autocorrelogram, participation
+from scope.measure.spectra import GammaPeak, Spectrum, f0_hz, f_gamma, oscilloscope_psd
+from scope.measure.summary import Summary, summarise
+from scope.measure.windows import STIM_WINDOW_MS, after_burn_in
+from scope.oscilloscope.diagnostics import draw_diagnostics, requested_rate_hz
+from scope.oscilloscope.figure import PRESETS, draw_oscilloscope, draw_panels, make_axes
+from scope.oscilloscope.view import OscilloscopeView, SweepState, TrainingHistory
 
 __all__ = [
     "PRESETS",

@@ -33,11 +33,9 @@ def loaded_modules_are_not_searched_for_garbage():
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """Return the folder of the reference data, which is not part of the project."""
+    """Return the folder of the reference data: of this project, or one that the environment names."""
     named = os.environ.get("PINGBRIDGE_REFERENCE")
-    if not named:
-        pytest.skip("PINGBRIDGE_REFERENCE does not name the folder of the reference data")
-    folder = Path(named)
+    folder = Path(named) if named else Path(__file__).parent / "reference"
     assert folder.is_dir(), f"PINGBRIDGE_REFERENCE = {named} is not a folder"
     return folder
 
@@ -69,7 +67,7 @@ def emulated_gpu(monkeypatch):
     pytest.importorskip("brian2cuda")
     from gpu_emulation import environment, install
 
-    from sim_brian import toolchain
+    from sim_brian.engine import toolchain
 
     missing = toolchain.missing_for("cpp")
     if missing:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bridge.network.draw_rules import CUBA_OUT_STD, DrawRule, WeightDraw
 from bridge.network.spec import CubaSpec, NetworkSpec
-from bridge.network.weights import CUBA_OUT_STD, DrawRule, WeightDraw
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.network.datasets import Dataset
+from bridge.datasets.catalog import Dataset
 from bridge.network.encoders import (
     EVAL_SEED,
     dataset_rate,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.network import datasets, encoders, synthetic
+from bridge.datasets import catalog as datasets
+from bridge.network import encoders, synthetic
 from bridge.network.spec import CubaSpec, NetworkSpec
 from bridge.network.steps import calibration_factor, count_steps
 from bridge.network.stimulus import Stimulus

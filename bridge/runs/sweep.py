@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bridge.network import datasets
+from bridge.datasets import catalog as datasets
 from bridge.network.event_times import STEP_OFF_MS, STEP_ON_MS
 from bridge.runs.applies import asked_for
 from bridge.runs.groups import InputOptions, NetworkOptions

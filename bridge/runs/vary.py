@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.network import datasets
+from bridge.datasets import catalog as datasets
 from bridge.network.encoders import noise_spikes
 from bridge.network.spec import CubaSpec, NetworkSpec, PingSpec
 from bridge.network.steps import count_steps, step_constants

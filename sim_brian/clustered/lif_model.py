@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from sim_brian import parts
-from sim_brian.circuit import Circuit, Workload
+from sim_brian.engine.circuit import Circuit, Workload
+from sim_brian.ping import parts
 
 Array = NDArray[np.float64]
 
@@ -129,7 +129,7 @@ class LIFModel:
     jump : float64, shape (N,)
         Charge of one external count of the first source.
     tables : sequence of (jump (N,), table (K, N))
-        Sources that are drawn on line: see :mod:`sim_brian.clustered.external`.
+        Sources that are drawn on line: see :mod:`bridge.clustered.external`.
     extra : float64, shape (n_steps, n_levels), or None
         Further expected counts of the first source in each step, by group of cells.
     extra_group : int, shape (N,), or None

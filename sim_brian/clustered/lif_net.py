@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, issparse
 
-from sim_brian.circuit import RawRun
-from sim_brian.clustered.external import count_table
+from bridge.clustered.external import count_table
 from sim_brian.clustered.lif_model import LIFModel, step_factors
-from sim_brian.engine import EngineOptions, run_model
+from sim_brian.engine.circuit import RawRun
+from sim_brian.engine.program import EngineOptions, run_model
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from bridge.lateral_line.params import NetworkParams
 from bridge.lateral_line.poisson import InputSpikes
 from bridge.lateral_line.record import Spikes, Tail, TrainingRecord, tracked_synapses
 from bridge.lateral_line.streams import TrainingDrive
-from sim_brian.circuit import RawRun
+from sim_brian.engine.circuit import RawRun
 from sim_brian.lateral_line.state import TrainingState
 
 TAIL_S = 10.0

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from bridge.lateral_line.params import NetworkParams
 from bridge.lateral_line.poisson import NEVER, InputSpikes
 from bridge.lateral_line.wiring import Wiring, lateral_inhibition
-from sim_brian import parts
-from sim_brian.circuit import Circuit, Workload
+from sim_brian.engine.circuit import Circuit, Workload
 from sim_brian.lateral_line import equations as eq
 from sim_brian.lateral_line.homeostasis import add_homeostasis, book, homeostasis_values
+from sim_brian.ping import parts
 
 State = Mapping[str, NDArray[Any]]
 """Everything that changes while the network runs, by ``group.variable``."""

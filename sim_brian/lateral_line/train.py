@@ -35,8 +35,8 @@ from bridge.lateral_line.streams import (
     stimulus_of_test,
 )
 from bridge.lateral_line.wiring import Wiring, draw_wiring
-from sim_brian.circuit import RawRun
-from sim_brian.engine import EngineOptions, Program, choose_target
+from sim_brian.engine.circuit import RawRun
+from sim_brian.engine.program import EngineOptions, Program, choose_target
 from sim_brian.lateral_line.checkpoints import after_run
 from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
 from sim_brian.lateral_line.state import Progress, TrainingState

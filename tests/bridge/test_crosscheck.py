@@ -18,7 +18,7 @@ from bridge.network.spec import LayerSpec, PingSpec
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import Weights
 from bridge.recording import Recording
-from train_torch.simulate import simulate
+from train_torch.network.simulate import simulate
 
 CELLS = {"e1": 6, "i1": 2, "e2": 4}
 SPEC = PingSpec(n_in=3, layers=(LayerSpec(n_exc=6, n_inh=2), LayerSpec(n_exc=4)))

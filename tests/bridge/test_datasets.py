@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from bridge.formats.idx import find_idx, read_idx
-from bridge.formats.shd import read_shd_labels, read_shd_samples
-from bridge.network.datasets import (
+from bridge.datasets.catalog import (
     DATASETS,
     dataset_info,
     load,
@@ -16,6 +14,8 @@ from bridge.network.datasets import (
     select,
     shd_directory,
 )
+from bridge.datasets.idx import find_idx, read_idx
+from bridge.datasets.shd import read_shd_labels, read_shd_samples
 
 N_TRAIN, N_TEST = 60, 40
 

@@ -109,8 +109,8 @@ def test_any_recording_survives_the_round_trip(
 )
 def test_what_is_absent_stays_absent(tmp_path, ending, changes):
     recording = make_recording(**changes)
-    recording.save(tmp_path / f"run{ending}")
-    assert_same(Recording.load(tmp_path / f"run{ending}"), recording)
+    save_recording(recording, tmp_path / f"run{ending}")
+    assert_same(load_recording(tmp_path / f"run{ending}"), recording)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -191,9 +191,9 @@ def test_what_would_not_come_back_is_refused(tmp_path, ending, changes, message)
 
 def test_other_endings_and_folders(tmp_path):
     with pytest.raises(ValueError, match="must end in"):
-        make_recording().save(tmp_path / "run.mat")
+        save_recording(make_recording(), tmp_path / "run.mat")
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        make_recording().save(tmp_path / "none" / "run.h5")
+        save_recording(make_recording(), tmp_path / "none" / "run.h5")
 
 
 # ---- damaged recordings ----------------------------------------------------------------------

@@ -177,7 +177,7 @@ def trained(folder, model, *, state_dict):
     if state_dict:
         import torch
 
-        from train_torch.networks import build_network
+        from train_torch.network.networks import build_network
 
         network = build_network(spec, weights, dt_ms=0.5)
         torch.save(network.state_dict(), folder / "weights.pth")
@@ -208,10 +208,10 @@ def test_a_trained_run_on_either_backend(call, tmp_path, model, state_dict):
     # The same network by hand, with everything that was inherited.
     import dataclasses
 
-    from bridge.network import datasets
+    from bridge.datasets import catalog as datasets
     from bridge.network.encoders import dataset_rate
     from bridge.network.spec import ReadoutSpec, SynapseSpec
-    from train_torch.simulate import simulate
+    from train_torch.network.simulate import simulate
 
     if model == "ping":
         meant = dataclasses.replace(
@@ -233,7 +233,7 @@ def test_a_trained_run_on_either_backend(call, tmp_path, model, state_dict):
 def test_the_picture_of_a_trained_run_names_its_prediction(call, tmp_path, monkeypatch):
     from matplotlib.text import Text
 
-    from scope import pictures
+    from scope.oscilloscope import pictures
 
     folder = tmp_path / "trained"
     trained(folder, "ping", state_dict=True)

@@ -11,7 +11,8 @@ import pytest
 from command_line import SMALL, same
 
 from cli import main
-from sim_brian import cuda_toolkit, doctor, toolchain
+from sim_brian.engine import doctor, toolchain
+from sim_brian.engine.cuda import toolkit as cuda_toolkit
 
 NET = SMALL[: SMALL.index("--codegen")]
 

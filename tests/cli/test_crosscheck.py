@@ -72,7 +72,7 @@ def test_event_times_are_binned_anew_and_others_drawn(call):
 
 
 def test_a_difference_ends_with_one_line_and_exit_code_1(call, monkeypatch):
-    from train_torch import simulate as mirror
+    from train_torch.network import simulate as mirror
 
     plain = mirror.simulate
 
@@ -105,7 +105,7 @@ def test_rounding_is_told_apart_from_a_difference(call, monkeypatch):
     from bridge import crosscheck
 
     monkeypatch.setattr(crosscheck, "TIE", {"float64": 1e3, "float32": 1e3})
-    from train_torch import simulate as mirror
+    from train_torch.network import simulate as mirror
 
     plain = mirror.simulate
     monkeypatch.setattr(mirror, "simulate", lambda spec, weights, stimulus, **given: plain(
@@ -170,7 +170,7 @@ def test_the_default_folder(call, tmp_path):
 def compared(*, moved):
     from bridge.crosscheck import compare
     from bridge.network.spec import PingSpec, ei_layer
-    from scope.crosscheck import Compared
+    from scope.figures.crosscheck import Compared
 
     rng = np.random.default_rng(1)
     n_steps, cells = 600, {"e1": 32, "i1": 8}
@@ -195,7 +195,7 @@ def compared(*, moved):
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_the_figure_shows_what_differs(moved):
-    from scope.crosscheck import draw_crosscheck
+    from scope.figures.crosscheck import draw_crosscheck
 
     c = compared(moved=moved)
     figure = draw_crosscheck([compared(moved=False), c])
@@ -223,7 +223,7 @@ def test_the_figure_shows_what_differs(moved):
 def test_a_network_without_inhibition_and_many_comparisons():
     from bridge.crosscheck import compare
     from bridge.network.spec import CubaSpec
-    from scope.crosscheck import MOST_ROWS, Compared, draw_crosscheck
+    from scope.figures.crosscheck import MOST_ROWS, Compared, draw_crosscheck
 
     silent = Recording(dt_ms=0.5, n_steps=100, n_trials=1, n_cells={"e1": 4},
                        spikes={"e1": np.empty((0, 3), dtype=np.int32)}, backend="a")  # fmt: skip

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from command_line import SMALL, same
 
+from bridge.formats.recordings import load_recording
 from bridge.formats.weight_files import save_weights
 from bridge.network.spec import PingSpec, SynapseSpec, ei_layer
 from bridge.network.weights import Weights
-from bridge.recording import Recording
-from sim_brian.engine import EngineOptions
-from sim_brian.run import simulate
+from sim_brian.engine.program import EngineOptions
+from sim_brian.ping.run import simulate
 
 
 @pytest.mark.parametrize("ending", ["npz", "h5"])
@@ -33,7 +33,7 @@ def test_a_recording_serves_as_input_file(call, tmp_path, weight_files, ending):
         "--codegen", "numpy", name="second",
     )  # fmt: skip
     assert second.code == 0, second.err
-    recording = Recording.load(tmp_path / f"first.{ending}")
+    recording = load_recording(tmp_path / f"first.{ending}")
     assert same(recording, second.recording)
     assert recording.n_trials == 2
     assert second.config["dt"] == 0.5
@@ -211,11 +211,11 @@ def test_run_sh_runs_again(call, tmp_path):
     folder = tmp_path / "it's a run"
     script = folder / "run.sh"
     assert os.access(script, os.X_OK)
-    recording = Recording.load(tmp_path / "it's a run.npz")
+    recording = load_recording(tmp_path / "it's a run.npz")
     (tmp_path / "it's a run.npz").unlink()
     done = subprocess.run([str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert same(recording, Recording.load(tmp_path / "it's a run.npz"))
+    assert same(recording, load_recording(tmp_path / "it's a run.npz"))
 
 
 def test_the_installed_command_and_the_module_agree(tmp_path):

@@ -7,7 +7,8 @@ from command_line import SMALL, Outcome, same
 
 from bridge.runs.groups import PING_GROUPS
 from bridge.runs.options import by_key
-from sim_brian import build_cache, cuda_toolkit, toolchain
+from sim_brian.engine import build_cache, toolchain
+from sim_brian.engine.cuda import toolkit as cuda_toolkit
 
 CUBA = ("--model", "cuba-ping", "--w-in", "0", "3", "--w-in-sparsity", "0.5")
 DIGIT = ("--digit", "0")

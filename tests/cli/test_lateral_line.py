@@ -16,8 +16,8 @@ from lateral import SMALL, SMALL_FLAGS
 from bridge.lateral_line.options import PARAM_GROUPS
 from bridge.lateral_line.params import NetworkParams, preset
 from bridge.runs.options import by_key, parameters
-from cli.main import main
-from scope.lateral_line import FIGURES
+from cli import main
+from scope.figures.lateral_line.figures import FIGURES
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,9 @@ def trained(tmp_path_factory):
     """Return the folder of a run with two seeds, figures and a control."""
     runs = tmp_path_factory.mktemp("lateral")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scope.lateral_line.DPI", 40.0)  # half of the time would go into pixels
+        patch.setattr(
+            "scope.figures.lateral_line.figures.DPI", 40.0
+        )  # half of the time would go into pixels
         code = run_two(runs)
     assert code == 0
     return runs / "two"
@@ -98,7 +100,7 @@ def test_every_figure_is_there(trained):
 
 
 def test_evaluation_of_saved_weights(trained, capsys, monkeypatch):
-    monkeypatch.setattr("scope.lateral_line.DPI", 40.0)
+    monkeypatch.setattr("scope.figures.lateral_line.figures.DPI", 40.0)
     runs = str(trained.parent)
     code = main(["lateral-line", "--evaluate", str(trained), "--runs-dir", runs, "--run-name",
                  "far", "--distance-cm", "1.6", "--test-distances", "0.4", "0.8", "--codegen",
@@ -236,7 +238,7 @@ def test_a_resumed_run_keeps_its_finished_seeds(trained, monkeypatch, capsys):
     def never(*_):
         raise AssertionError("a finished seed was run again")
 
-    monkeypatch.setattr("cli.lateral_line.SeedTask.__call__", never)
+    monkeypatch.setattr("studies.lateral_line.commands.SeedTask.__call__", never)
     before = (trained / "run_summary.json").read_text()
     flags = ["--resume-from", str(trained), "--runs-dir", str(trained.parent), "--run-name", "two"]
     flags += ["--with-control", "--save-tag", "v1.5", "--codegen", "numpy", "--jobs", "1"]
@@ -248,7 +250,7 @@ def test_a_resumed_run_keeps_its_finished_seeds(trained, monkeypatch, capsys):
 def test_copies_of_a_thesis_run(tmp_path):
     from bridge.lateral_line.plan import Plan
     from bridge.lateral_line.run_options import LateralLineOptions
-    from cli.lateral_line import _figures_of_all
+    from studies.lateral_line.commands import _figures_of_all
 
     class Run:
         folder = tmp_path

@@ -96,7 +96,7 @@ def test_a_training_is_resumed_to_the_same_bits(rate, tmp_path):
 
 
 def test_a_search_goes_on_where_it_was_stopped(rate, tmp_path, monkeypatch):
-    from sim_brian import rate_lif_runs
+    from sim_brian.rate_lif import runs as rate_lif_runs
 
     path = model_file(tmp_path / "m.mat")
     before = path.read_bytes()
@@ -124,7 +124,7 @@ def test_a_search_goes_on_where_it_was_stopped(rate, tmp_path, monkeypatch):
 
 
 def test_an_evaluation_takes_other_trials_than_the_search(rate, tmp_path, monkeypatch):
-    from bridge.rate_to_spike import measuring
+    from studies.rate_to_spike import measuring
 
     seeds = []
     draw = measuring.draw_trials
@@ -134,7 +134,7 @@ def test_an_evaluation_takes_other_trials_than_the_search(rate, tmp_path, monkey
         return draw(task, n_trials, seed, **given)
 
     monkeypatch.setattr(measuring, "draw_trials", told)
-    monkeypatch.setattr("bridge.rate_to_spike.evaluation.draw_trials", told)
+    monkeypatch.setattr("studies.rate_to_spike.evaluation.draw_trials", told)
     path = model_file(tmp_path / "m.mat")
     given = ("--model", path, "--n-trials", "1", "--codegen", "numpy", "--jobs", "1")
     assert rate("search", *given, "--scaling-factors", "15")[0] == 0
@@ -148,7 +148,7 @@ def test_an_evaluation_takes_other_trials_than_the_search(rate, tmp_path, monkey
 
 
 def test_the_batch_changes_the_runs_and_not_the_result(rate, tmp_path, monkeypatch):
-    from sim_brian import rate_lif_runs
+    from sim_brian.rate_lif import runs as rate_lif_runs
 
     sizes = []
     measure = rate_lif_runs.Batch.measure

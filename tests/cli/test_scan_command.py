@@ -16,7 +16,7 @@ import pytest
 from command_line import SMALL
 
 from bridge.formats.tables import read_table_hdf5
-from scope.scan_metrics import spike_hash
+from scope.measure.scan_metrics import spike_hash
 
 ROOT = Path(__file__).parents[2]
 SCAN = ("--dataset", "scikit", *SMALL, "--jobs", "1")
@@ -135,10 +135,10 @@ def test_a_killed_scan_goes_on(tmp_path, call):
 
 
 def test_points_that_are_there_are_not_computed_again(call, monkeypatch):
-    import sim_brian.scan
+    import sim_brian.ping.scan
 
     words = (*SCAN, "--scan-var", "tau_gaba", "--scan-values", "5", "9", "13")
-    real = sim_brian.scan.ScanTask.__call__
+    real = sim_brian.ping.scan.ScanTask.__call__
     ran = []
 
     def fragile(self, values):
@@ -147,7 +147,7 @@ def test_points_that_are_there_are_not_computed_again(call, monkeypatch):
         ran.append(values["tau_gaba"])
         return real(self, values)
 
-    monkeypatch.setattr(sim_brian.scan.ScanTask, "__call__", fragile)
+    monkeypatch.setattr(sim_brian.ping.scan.ScanTask, "__call__", fragile)
     first = call("scan", *words, record=False)
     assert first.code == 1
     assert "power cut" in first.err

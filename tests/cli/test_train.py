@@ -161,7 +161,7 @@ def test_a_dt_sweep_marks_the_training_dt(learn, call):
     assert results["backend"] == "brian"
     assert "trained here" in found.out
     assert (found.folder / "dt_sweep.png").stat().st_size > 5000
-    from scope.video import read_video
+    from scope.film.video import read_video
 
     assert len(read_video(found.folder / "dt_sweep.mp4")) == 3
 
@@ -184,7 +184,7 @@ def test_pictures_and_videos_of_the_epochs(learn):
     assert {p.name for p in done.folder.glob("*.png")} == {f"observe_{k}.png" for k in range(3)}
     film = learn("--epochs", 2, "--observe", "video", "--frame-rate", 5, name="film")
     assert film.code == 0, film.err
-    from scope.video import read_video
+    from scope.film.video import read_video
 
     frames = read_video(film.folder / "observe.mp4")
     assert len(frames) == 3

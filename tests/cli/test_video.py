@@ -9,8 +9,8 @@ import pytest
 from command_line import SMALL
 
 from bridge.formats.tables import read_table_hdf5
-from scope.scan_metrics import spike_hash
-from scope.video import read_video
+from scope.film.video import read_video
+from scope.measure.scan_metrics import spike_hash
 
 SWEEP = ("--dataset", "scikit", *SMALL, "--jobs", "1")
 
@@ -100,13 +100,13 @@ def test_bad_input_is_refused_before_anything_runs(call, words, told):
 
 
 def test_without_ffmpeg_nothing_runs(call, monkeypatch):
-    import scope.video
+    import scope.film.video
 
-    scope.video.find_ffmpeg.cache_clear()
+    scope.film.video.find_ffmpeg.cache_clear()
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setitem(__import__("sys").modules, "imageio_ffmpeg", None)
     done = call("video", *SWEEP, record=False)
-    scope.video.find_ffmpeg.cache_clear()
+    scope.film.video.find_ffmpeg.cache_clear()
     assert done.code == 2
     assert "install ffmpeg" in done.err
     assert not done.folder.exists()

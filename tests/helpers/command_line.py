@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bridge.formats.recordings import load_recording
 from bridge.recording import Recording
 
 
@@ -26,7 +27,7 @@ class Outcome:
 
     @property
     def recording(self) -> Recording:
-        return Recording.load(self.folder.parent / f"{self.folder.name}.npz")
+        return load_recording(self.folder.parent / f"{self.folder.name}.npz")
 
 
 SMALL = ("--n-hidden", "32", "--dt", "0.5", "--t-ms", "240", "--input-rate", "200",

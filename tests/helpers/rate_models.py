@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bridge.rate_to_spike.model_file import save_rate_model
-from sim_brian.engine import EngineOptions
+from sim_brian.engine.program import EngineOptions
 
 NUMPY = EngineOptions(target="numpy")
 SHORT = {"T": 12, "stim_on": 2, "stim_dur": 4}

@@ -16,10 +16,10 @@ from bridge.runs.job import Job, make_job
 from bridge.runs.resolve import resolve
 from bridge.runs.sweep import Sweep, make_sweep
 from bridge.runs.vary import vary
-from scope.scan_metrics import measure_run, spike_hash
-from sim_brian.engine import EngineOptions
-from sim_brian.run import simulate
-from sim_brian.scan import scan
+from scope.measure.scan_metrics import measure_run, spike_hash
+from sim_brian.engine.program import EngineOptions
+from sim_brian.ping.run import simulate
+from sim_brian.ping.scan import scan
 
 NUMPY = EngineOptions(target="numpy")
 TINY = {

@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from bridge.lateral_line.field import neuromasts
 from bridge.lateral_line.streams import simulate
-from scope.lateral_line_stimulus import draw_sweep, gallery
+from scope.figures.lateral_line.stimulus import draw_sweep, gallery
 
 
 def test_a_sweep_shows_path_mean_and_every_neuromast():

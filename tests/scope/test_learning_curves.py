@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scope.learning_curves import draw_learning_curves
+from scope.figures.learning_curves import draw_learning_curves
 
 
 def test_line_is_the_mean_over_seeds_of_running_means():

@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose
 from scope_recordings import poisson_rows
 
 from bridge.network.stimulus import Stimulus
-from scope.diagnostics import (
+from scope.files import png_bytes
+from scope.oscilloscope.diagnostics import (
     draw_diagnostics,
     empirical_rate_hz,
     plot_channel_rates,
@@ -17,7 +18,6 @@ from scope.diagnostics import (
     poisson_band_hz,
     requested_rate_hz,
 )
-from scope.files import png_bytes
 from scope.style import new_figure
 
 

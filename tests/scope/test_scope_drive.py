@@ -11,7 +11,7 @@ from scope_recordings import recording_of
 
 from bridge.network.spec import CubaSpec, LayerSpec, PingSpec, SynapseSpec
 from bridge.network.stimulus import Stimulus
-from scope.drive import drive_balance
+from scope.measure.drive import drive_balance
 
 SPEC = PingSpec(n_in=3, layers=(LayerSpec(n_exc=2, n_inh=1),))
 

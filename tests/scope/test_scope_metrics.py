@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scope_recordings import poisson_rows, recording_of
 
-from scope.metrics import (
+from scope.measure.metrics import (
     active_fraction,
     cv,
     ie_ratio,

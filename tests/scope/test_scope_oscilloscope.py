@@ -14,9 +14,15 @@ from scope_recordings import ping_recording, poisson_rows, recording_of
 from bridge.network.spec import LayerSpec, PingSpec
 from bridge.network.stimulus import Stimulus
 from scope.files import png_bytes
-from scope.oscilloscope import PRESETS, draw_oscilloscope, draw_panels, make_axes, panel_boxes
+from scope.oscilloscope.figure import (
+    PRESETS,
+    draw_oscilloscope,
+    draw_panels,
+    make_axes,
+    panel_boxes,
+)
+from scope.oscilloscope.view import OscilloscopeView, SweepState, TrainingHistory
 from scope.style import new_figure
-from scope.view import OscilloscopeView, SweepState, TrainingHistory
 
 RASTERS = ("scatter", "imshow")
 

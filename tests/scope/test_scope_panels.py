@@ -10,8 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scope_recordings import ping_recording, poisson_rows, recording_of
 
 from bridge.network.stimulus import Stimulus
-from scope.drive import DriveBalance
-from scope.panels_activity import (
+from scope.measure.drive import DriveBalance
+from scope.measure.spectra import Spectrum
+from scope.oscilloscope.panels_activity import (
     ordinal,
     plot_drive,
     plot_population_rate,
@@ -19,7 +20,7 @@ from scope.panels_activity import (
     raster_image,
     raster_stride,
 )
-from scope.panels_network import (
+from scope.oscilloscope.panels_network import (
     matrix_title,
     ordered_matrices,
     plot_digit,
@@ -27,7 +28,7 @@ from scope.panels_network import (
     plot_weights,
     weight_histogram,
 )
-from scope.panels_progress import (
+from scope.oscilloscope.panels_progress import (
     plot_accuracy,
     plot_drive_threshold,
     plot_gradient_flow,
@@ -35,10 +36,9 @@ from scope.panels_progress import (
     plot_sweep_f0,
     plot_sweep_rates,
 )
-from scope.panels_spectrum import plot_psd
-from scope.spectra import Spectrum
+from scope.oscilloscope.panels_spectrum import plot_psd
+from scope.oscilloscope.view import SweepState, TrainingHistory
 from scope.style import EXC, GREY, INH, dress, house_style, new_figure
-from scope.view import SweepState, TrainingHistory
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scope_recordings import ping_recording, poisson_rows, recording_of
 
-from scope.metrics import rate_hz
-from scope.rhythm import autocorrelogram, participation, volley_steps
+from scope.measure.metrics import rate_hz
+from scope.measure.rhythm import autocorrelogram, participation, volley_steps
 
 
 def constructed():

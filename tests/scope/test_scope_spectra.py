@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scope_recordings import ping_recording, poisson_rows, recording_of, volley_rows
 
-from scope.spectra import Spectrum, f0_hz, f_gamma, oscilloscope_psd, parabolic_offset
+from scope.measure.spectra import Spectrum, f0_hz, f_gamma, oscilloscope_psd, parabolic_offset
 
 
 def spectrum_of(**power_at):

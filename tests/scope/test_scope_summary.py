@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scope_recordings import ping_recording, recording_of
 
-from scope.metrics import rate_e
-from scope.spectra import f_gamma
-from scope.summary import Summary, summarise
+from scope.measure.metrics import rate_e
+from scope.measure.spectra import f_gamma
+from scope.measure.summary import Summary, summarise
 
 
 def silent(sizes=None, **given):

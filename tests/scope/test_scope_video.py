@@ -13,10 +13,10 @@ from scope_recordings import ping_recording
 from bridge.network.spec import PingSpec, ei_layer
 from bridge.network.synthetic import synthetic_conductance, synthetic_spikes
 from bridge.network.weights import DrawRule, WeightDraw, draw_weights, ei_draw
-from scope.animation import OscilloscopeAnimation
-from scope.oscilloscope import draw_oscilloscope
-from scope.video import VideoWriter, find_ffmpeg, read_video, video_size
-from scope.view import OscilloscopeView, SweepState, TrainingHistory
+from scope.film.animation import OscilloscopeAnimation
+from scope.film.video import VideoWriter, find_ffmpeg, read_video, video_size
+from scope.oscilloscope.figure import draw_oscilloscope
+from scope.oscilloscope.view import OscilloscopeView, SweepState, TrainingHistory
 
 
 def test_a_film_shows_the_frames_that_were_added(tmp_path):

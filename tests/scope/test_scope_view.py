@@ -7,7 +7,7 @@ import pytest
 from scope_recordings import ping_recording, recording_of
 
 from bridge.network.stimulus import Stimulus
-from scope.view import OscilloscopeView, SweepState, TrainingHistory
+from scope.oscilloscope.view import OscilloscopeView, SweepState, TrainingHistory
 
 
 @pytest.fixture(scope="module")

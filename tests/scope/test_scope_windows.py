@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scope_recordings import poisson_rows, recording_of
 
-from scope.windows import (
+from scope.measure.windows import (
     after_burn_in,
     bin_steps,
     binned,

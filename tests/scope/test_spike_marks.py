@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scope import spike_marks
-from scope.panels_activity import plot_spikes
-from scope.spike_marks import SpikeMarks, covered
+from scope.film import spike_marks
+from scope.film.spike_marks import SpikeMarks, covered
+from scope.oscilloscope.panels_activity import plot_spikes
 from scope.style import EXC, new_figure
 
 

@@ -7,10 +7,11 @@ import pytest
 import sweeps
 from networks import driven_ping, small_ping
 
-from scope.scan_metrics import measure_run
-from sim_brian import cuda_toolkit, engine
-from sim_brian.engine import EngineOptions
-from sim_brian.run import simulate
+from scope.measure.scan_metrics import measure_run
+from sim_brian.engine import program as engine
+from sim_brian.engine.cuda import toolkit as cuda_toolkit
+from sim_brian.engine.program import EngineOptions
+from sim_brian.ping.run import simulate
 
 NUMPY = EngineOptions(target="numpy")
 
@@ -89,7 +90,7 @@ def test_a_batch_takes_up_what_an_interrupted_one_left(tmp_path):
 
 
 def test_a_test_set_is_one_batch_on_a_gpu(monkeypatch):
-    from sim_brian.evaluate import batch_size
+    from sim_brian.ping.evaluate import batch_size
 
     spec, weights = small_ping()
     assert batch_size(spec, 100_000) < 1000

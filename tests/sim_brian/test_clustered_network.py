@@ -11,7 +11,14 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_matrix
 from scipy.stats import poisson
 
-from sim_brian.clustered import (
+from bridge.clustered.connectivity import in_degree
+from bridge.clustered.coupling import perturb_couplings
+from bridge.clustered.external import count_table
+from bridge.clustered.waveforms import waveform
+from sim_brian.clustered.lif_model import step_factors
+from sim_brian.engine.program import EngineOptions
+from sim_brian.engine.toolchain import missing_for
+from studies.clustered import (
     CirculantPerturbation,
     ExternalDrive,
     LIFNet,
@@ -23,13 +30,6 @@ from sim_brian.clustered import (
     repeat_seeds,
     setup_matrices,
 )
-from sim_brian.clustered.connectivity import in_degree
-from sim_brian.clustered.coupling import perturb_couplings
-from sim_brian.clustered.external import count_table
-from sim_brian.clustered.lif_model import step_factors
-from sim_brian.clustered.waveforms import waveform
-from sim_brian.engine import EngineOptions
-from sim_brian.toolchain import missing_for
 
 NUMPY = EngineOptions(target="numpy")
 

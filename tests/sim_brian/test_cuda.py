@@ -20,13 +20,16 @@ from networks import driven_cuba, driven_ping, raster, small_ping
 from rate_models import fields
 from scipy.sparse import csr_matrix
 
-from sim_brian import build_cache, cuda_project, cuda_toolkit, engine, toolchain
 from sim_brian.clustered.lif_net import ExternalDrive, LIFNet
-from sim_brian.engine import EngineOptions, build_program, open_program
+from sim_brian.engine import build_cache, toolchain
+from sim_brian.engine import program as engine
+from sim_brian.engine.cuda import project as cuda_project
+from sim_brian.engine.cuda import toolkit as cuda_toolkit
+from sim_brian.engine.program import EngineOptions, build_program, open_program
+from sim_brian.engine.standalone import generate
 from sim_brian.lateral_line.train import run_network
-from sim_brian.rate_lif import LIF_network_fnc
-from sim_brian.run import make_model, simulate
-from sim_brian.standalone import generate
+from sim_brian.ping.run import make_model, simulate
+from sim_brian.rate_lif.network import LIF_network_fnc
 
 NUMPY = EngineOptions(target="numpy")
 CUDA = EngineOptions(target="cuda")

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from networks import driven_cuba
 
-from sim_brian import cuda_errors, cuda_toolkit, doctor
-from sim_brian.engine import EngineOptions, build_program, open_program
-from sim_brian.run import make_model
+from sim_brian.engine import doctor
+from sim_brian.engine.cuda import errors as cuda_errors
+from sim_brian.engine.cuda import toolkit as cuda_toolkit
+from sim_brian.engine.program import EngineOptions, build_program, open_program
+from sim_brian.ping.run import make_model
 
 NUMPY = EngineOptions(target="numpy")
 CUDA = EngineOptions(target="cuda")

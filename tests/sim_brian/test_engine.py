@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 from networks import raster, small_cuba, small_ping
 
-from sim_brian import build_cache, cost, cuda_toolkit, engine, toolchain
-from sim_brian.engine import EngineOptions, open_program, run_model
-from sim_brian.run import make_model, simulate
+from sim_brian.engine import build_cache, cost, toolchain
+from sim_brian.engine import program as engine
+from sim_brian.engine.cuda import toolkit as cuda_toolkit
+from sim_brian.engine.program import EngineOptions, open_program, run_model
+from sim_brian.ping.run import make_model, simulate
 
 NUMPY = EngineOptions(target="numpy")
 CPP = EngineOptions(target="cpp")
@@ -155,8 +157,8 @@ _COMPILE = textwrap.dedent(
     import sys
     sys.path.insert(0, sys.argv[1])
     from networks import raster, small_ping
-    from sim_brian.engine import EngineOptions
-    from sim_brian.run import simulate
+    from sim_brian.engine.program import EngineOptions
+    from sim_brian.ping.run import simulate
     spec, weights = small_ping()
     stimulus = raster(n_trials=1, n_steps=300, n_in=40, p=0.02, seed=5, dt_ms=0.1)
     print("ready", flush=True)
@@ -345,7 +347,7 @@ def test_a_users_preferences_do_not_change_the_arithmetic():
 _IMPORT = """
 import logging, signal, sys, warnings
 before = signal.getsignal(signal.SIGINT), sys.excepthook, warnings.showwarning
-from sim_brian.brian import load_brian2
+from sim_brian.engine.brian import load_brian2
 load_brian2()
 assert (signal.getsignal(signal.SIGINT), sys.excepthook, warnings.showwarning) == before
 logging.captureWarnings(True)

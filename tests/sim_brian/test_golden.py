@@ -15,9 +15,9 @@ import pytest
 from bridge.network.spec import CubaSpec, PingSpec, ReadoutSpec, SynapseSpec, ei_layer
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import Weights
-from sim_brian.engine import EngineOptions
-from sim_brian.run import simulate
-from sim_brian.toolchain import missing_for
+from sim_brian.engine.program import EngineOptions
+from sim_brian.engine.toolchain import missing_for
+from sim_brian.ping.run import simulate
 
 TAGS = {"dt0p1": 0.1, "dt0p25": 0.25, "dt1": 1.0}
 NUMPY = EngineOptions(target="numpy")

@@ -18,11 +18,12 @@ from bridge.lateral_line.params import preset
 from bridge.lateral_line.poisson import draw_spikes
 from bridge.lateral_line.streams import TrainingDrive
 from bridge.lateral_line.wiring import draw_wiring
-from scope.lateral_line import FIGURES
-from scope.lateral_line_activity import draw_drive_winner
+from scope.figures.lateral_line.activity import draw_drive_winner
+from scope.figures.lateral_line.figures import FIGURES
 from scope.style import house_style
-from sim_brian import engine, toolchain
-from sim_brian.engine import EngineOptions
+from sim_brian.engine import program as engine
+from sim_brian.engine import toolchain
+from sim_brian.engine.program import EngineOptions
 from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
 from sim_brian.lateral_line.state import TrainingState
 from sim_brian.lateral_line.train import Session, run_network
@@ -109,7 +110,7 @@ def test_cython_computes_the_same_bits(not_optimised):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_cuda_code_can_be_generated(tmp_path):
     pytest.importorskip("brian2cuda")
-    from sim_brian.standalone import generate
+    from sim_brian.engine.standalone import generate
 
     p = small()
     w = draw_wiring(p)
@@ -135,7 +136,7 @@ def test_cpp_code_is_the_same_whatever_order_brian2_takes(tmp_path):
 
     Both are mended in the generated text: a Brian2 that writes another one shows here.
     """
-    from sim_brian.standalone import generate, order_clocks
+    from sim_brian.engine.standalone import generate, order_clocks
 
     p = small(n_training_trials=1)
     w = draw_wiring(p)

@@ -12,11 +12,11 @@ from lateral import input_spikes, pairs
 from numpy.testing import assert_allclose
 
 from bridge.lateral_line.params import preset
-from sim_brian import parts
-from sim_brian.circuit import Circuit, Workload
-from sim_brian.engine import EngineOptions, run_model
+from sim_brian.engine.circuit import Circuit, Workload
+from sim_brian.engine.program import EngineOptions, run_model
 from sim_brian.lateral_line import equations as eq
 from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
+from sim_brian.ping import parts
 
 ATOL = 1e-6
 NUMPY = EngineOptions(target="numpy")

@@ -12,9 +12,9 @@ from bridge.network.spec import EXC_CELL, LayerSpec, PingSpec, ei_layer
 from bridge.network.steps import rate_ceiling_hz, step_constants
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import DrawRule, WeightDraw, Weights, draw_weights
-from sim_brian import parts
-from sim_brian.engine import EngineOptions
-from sim_brian.run import simulate
+from sim_brian.engine.program import EngineOptions
+from sim_brian.ping import parts
+from sim_brian.ping.run import simulate
 
 NUMPY = EngineOptions(target="numpy")
 

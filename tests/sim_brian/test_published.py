@@ -24,8 +24,8 @@ from bridge.network.spec import (
 )
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import CUBA_DRAW, DrawRule, WeightDraw, draw_weights
-from sim_brian.engine import EngineOptions
-from sim_brian.run import simulate
+from sim_brian.engine.program import EngineOptions
+from sim_brian.ping.run import simulate
 
 pytest.importorskip("torch")
 # Compiled where it can be (one program serves most of these networks), interpreted elsewhere.

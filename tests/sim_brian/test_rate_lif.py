@@ -12,10 +12,10 @@ from rate_models import NUMPY, SHORT, fields, model_file
 from bridge.rate_to_spike import GoNogoTask, RateModel
 from bridge.rate_to_spike.lif import convert
 from bridge.rate_to_spike.trials import draw_trials, run_rng
-from sim_brian.engine import EngineOptions, run_model
-from sim_brian.rate_lif import LIF_network_fnc, spikes_of, time_axis
-from sim_brian.rate_lif_runs import Batch, run_trials
-from sim_brian.toolchain import missing_for
+from sim_brian.engine.program import EngineOptions, run_model
+from sim_brian.engine.toolchain import missing_for
+from sim_brian.rate_lif.network import LIF_network_fnc, spikes_of, time_axis
+from sim_brian.rate_lif.runs import Batch, run_trials
 
 FULL = ("go_lam25", "go_lam50", "nogo_lam25", "nogo_lam50")
 SHORT_RUNS = ("short_unrectified", "short_exc", "short_inh", "short_ds2", "short_initial",
@@ -148,7 +148,7 @@ def test_results_do_not_depend_on_what_runs_beside_them(monkeypatch):
         return np.concatenate([block["highest"] for block in blocks]), len(blocks)
 
     together, n_together = table([10, 20], short_trials(4))
-    monkeypatch.setattr("sim_brian.rate_lif_runs.CELLS_AT_ONCE", 40)
+    monkeypatch.setattr("sim_brian.rate_lif.runs.CELLS_AT_ONCE", 40)
     apart, n_apart = table([10, 20], short_trials(4))
     assert (n_together, n_apart) == (1, 4)
     np.testing.assert_array_equal(together, apart)

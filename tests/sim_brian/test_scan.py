@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sweeps import NUMPY, Published, hash_of_sim, keep_recording, make, run, single
 
-import sim_brian.scan
+import sim_brian.ping.scan
 from bridge.formats.weight_files import save_weights
 from bridge.network.encoders import bin_events, uniform_events
 from bridge.network.published import bernoulli_input
@@ -18,11 +18,11 @@ from bridge.network.stimulus import Stimulus
 from bridge.network.synthetic import synthetic_spikes
 from bridge.network.weights import DrawRule, WeightDraw, draw_weights, ei_draw
 from bridge.runs.vary import loop_mean, vary
-from scope.scan_metrics import dt_ceiling, measure_run, spike_hash
-from scope.spectra import f_gamma
-from sim_brian.engine import EngineOptions, Program
-from sim_brian.run import simulate
-from sim_brian.scan import keep_spikes, kept_recording, scan
+from scope.measure.scan_metrics import dt_ceiling, measure_run, spike_hash
+from scope.measure.spectra import f_gamma
+from sim_brian.engine.program import EngineOptions, Program
+from sim_brian.ping.run import simulate
+from sim_brian.ping.scan import keep_spikes, kept_recording, scan
 
 FLAGS = {
     "stim-overdrive": ("stim_overdrive", (1.0, 4.0)),
@@ -148,7 +148,7 @@ def test_nothing_is_compiled_between_values(monkeypatch):
             made.append(self)
             super().__init__(*arguments)
 
-    monkeypatch.setattr(sim_brian.scan, "Program", Counted)
+    monkeypatch.setattr(sim_brian.ping.scan, "Program", Counted)
     sweep = make(scan_var="ei_strength", scan_values=[0.0, 1.0], scan_var2="dt",
                  scan_values2=[0.25, 1.0])  # fmt: skip
     compiled = run(sweep, engine=EngineOptions(target="cpp"))

@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from bridge.network.spec import CubaSpec, PingSpec, ReadoutSpec, SynapseSpec, ei_layer
 from bridge.network.stimulus import Stimulus
-from train_torch.library import why_missing
-from train_torch.networks import Learning, build_network
+from train_torch.kernels.library import why_missing
+from train_torch.network.networks import Learning, build_network
 
 TAGS = {"dt0p1": 0.1, "dt0p25": 0.25, "dt1": 1.0}
 TRAINABLE = frozenset({"W_ee", "W_ei", "W_ie"})

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from train_torch import sequence
-from train_torch.graphs import GraphKernel
-from train_torch.layer import Keeping
-from train_torch.networks import Learning, build_network
+from train_torch.kernels.graphs import GraphKernel
+from train_torch.kernels.layer import Keeping
+from train_torch.network import sequence
+from train_torch.network.networks import Learning, build_network
 
 ALL = frozenset({"W_ee", "W_ei", "W_ie"})
 

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from bridge.network.spec import LayerSpec, PingSpec, ReadoutSpec, ei_layer
 from bridge.network.weights import DrawRule, WeightDraw, draw_weights
-from train_torch import library, sequence
-from train_torch.layer import Keeping
-from train_torch.library import why_missing
-from train_torch.losses import cross_entropy
-from train_torch.native import CppKernel
-from train_torch.networks import Learning, build_network
+from train_torch.kernels import library
+from train_torch.kernels.layer import Keeping
+from train_torch.kernels.library import why_missing
+from train_torch.kernels.native import CppKernel
+from train_torch.network import sequence
+from train_torch.network.networks import Learning, build_network
+from train_torch.training.losses import cross_entropy
 
 ALL = frozenset({"W_ee", "W_ei", "W_ie"})
 KERNELS = [

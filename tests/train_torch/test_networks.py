@@ -13,9 +13,9 @@ from bridge.network.readout import read_out
 from bridge.network.spec import CubaSpec, LayerSpec, PingSpec, ReadoutSpec
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import Weights, effective
-from train_torch.inputs import InputBatch
-from train_torch.networks import RECURRENT, Learning, build_network
-from train_torch.simulate import rows, simulate
+from train_torch.network.inputs import InputBatch
+from train_torch.network.networks import RECURRENT, Learning, build_network
+from train_torch.network.simulate import rows, simulate
 
 READOUTS = ("rate", "li", "spike-count", "mem-mean")
 LOOP = frozenset({"W_ee", "W_ei", "W_ie"})

@@ -12,12 +12,12 @@ from networks import raster, small_cuba, small_ping
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from train_torch import device as devices
-from train_torch.device import choose_device
-from train_torch.layer import EventTable, Keeping, LayerSettings, layer
-from train_torch.networks import Learning, build_network
-from train_torch.plain import PlainKernel
-from train_torch.simulate import simulate
+from train_torch.kernels.layer import EventTable, Keeping, LayerSettings, layer
+from train_torch.kernels.plain import PlainKernel
+from train_torch.network import device as devices
+from train_torch.network.device import choose_device
+from train_torch.network.networks import Learning, build_network
+from train_torch.network.simulate import simulate
 
 NETWORKS = {"ping": small_ping, "two layers": lambda: small_ping(sizes=(48, 24)),
             "cuba": small_cuba}  # fmt: skip
@@ -106,7 +106,7 @@ def test_nor_on_the_way_back(every):
 
 def test_the_watch_sees_a_wait(monkeypatch):
     """The test above can fail."""
-    from train_torch import cells
+    from train_torch.kernels import cells
 
     plain = cells.conductance_step
 
@@ -115,7 +115,7 @@ def test_the_watch_sees_a_wait(monkeypatch):
         bool(new.sane)
         return new
 
-    monkeypatch.setattr("train_torch.ping.conductance_step", waiting)
+    monkeypatch.setattr("train_torch.network.ping.conductance_step", waiting)
     short, long = (meta_pass("ping", n, monkeypatch) for n in (4, 9))
     assert long.n - short.n < 10  # it stopped in the first step
 

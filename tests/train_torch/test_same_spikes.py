@@ -19,11 +19,11 @@ from bridge.network.event_times import uniform_events
 from bridge.network.spec import CubaSpec, ReadoutSpec
 from bridge.network.steps import count_steps
 from bridge.network.weights import Weights
-from sim_brian import run as brian
-from sim_brian.engine import EngineOptions
-from sim_brian.toolchain import missing_for
-from train_torch import simulate as mirror
-from train_torch.library import why_missing
+from sim_brian.engine.program import EngineOptions
+from sim_brian.engine.toolchain import missing_for
+from sim_brian.ping import run as brian
+from train_torch.kernels.library import why_missing
+from train_torch.network import simulate as mirror
 
 DT_MS = (0.05, 0.1, 0.25, 0.5, 1.0)
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from train_torch.surrogate import Surrogate, scale_grad
+from train_torch.kernels.surrogate import Surrogate, scale_grad
 
 KINDS = ("fast-sigmoid", "arctan")
 

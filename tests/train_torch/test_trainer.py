@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from bridge.network import datasets
+from bridge.datasets import catalog as datasets
 from bridge.network.spec import CubaSpec, PingSpec, ReadoutSpec, ei_layer
 from bridge.network.task import Task
 from bridge.network.weights import CUBA_DRAW, DrawRule, WeightDraw, draw_weights
-from train_torch.checkpoint import TrainingState
-from train_torch.health import warning_spans, warnings_now
-from train_torch.losses import RateRegulariser
-from train_torch.networks import Learning, build_network
-from train_torch.trainer import Trainer
-from train_torch.training_plan import Split, TrainingSettings, split_of
+from train_torch.network.health import warning_spans, warnings_now
+from train_torch.network.networks import Learning, build_network
+from train_torch.training.checkpoint import TrainingState
+from train_torch.training.losses import RateRegulariser
+from train_torch.training.trainer import Trainer
+from train_torch.training.training_plan import Split, TrainingSettings, split_of
 
 DT_MS, T_MS = 1.0, 60.0
 
@@ -187,7 +187,7 @@ def test_the_clip_bounds_the_step(task, tmp_path, monkeypatch):
         made = trainer(network, task, tmp_path, grad_clip=clip)
         made._optimiser = torch.optim.SGD(made._learning, lr=1.0)
         before = [p.detach().clone() for p in made._learning]
-        from train_torch.trainer import _Sums
+        from train_torch.training.trainer import _Sums
 
         chosen = task.dataset.train_index[:32]
         line = made._update(chosen, task.encode(chosen, seed=1, epoch=1), _Sums())
@@ -210,7 +210,7 @@ def test_what_is_not_finite_is_skipped(task, tmp_path, what):
     else:
         network.matrix("W_in").register_hook(lambda grad: grad * math.inf)
     before = {n: p.detach().clone() for n, p in network.named_parameters()}
-    from train_torch.trainer import _Sums
+    from train_torch.training.trainer import _Sums
 
     sums = _Sums()
     chosen = task.dataset.train_index[:32]
@@ -237,7 +237,7 @@ def test_a_validation_part_chooses_instead_of_the_test_part(task, tmp_path):
 
 
 def test_evaluation_does_not_depend_on_the_batch(task):
-    from train_torch.evaluate import evaluate
+    from train_torch.network.evaluate import evaluate
 
     network = ping_network()
     index = task.dataset.test_index

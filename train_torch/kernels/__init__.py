@@ -1,1 +1,1 @@
-"""C++ loops of the conductance-based network; built and called by train_torch.compiled."""
+"""A layer over a sequence as one operation: in plain torch, CUDA graphs, or compiled C++ loops."""

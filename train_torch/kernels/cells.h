@@ -67,7 +67,7 @@ template <class R> inline bool any(I<R> mask) {
     return false;
 }
 
-// Conductance-based cells; constants in the order in which train_torch/layer.py fills them in.
+// Conductance-based cells; constants in the order in which train_torch/kernels/layer.py fills them in.
 struct Ping {
     double dt, decay_exc, decay_inh, g_leak, e_leak, e_exc, e_inh, c_m;
     double v_th, v_reset, v_floor, n_ref, slope, dampen;

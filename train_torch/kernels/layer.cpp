@@ -1,5 +1,5 @@
 // One E-I layer over a whole sequence, forward and backward. Called through ctypes by
-// train_torch/native.py, which owns every array that is passed.
+// train_torch/kernels/native.py, which owns every array that is passed.
 //
 // Trials are independent of each other: threads share out trials forward, and backward fixed groups
 // of trials, each with gradients of its own, so that no result depends on the number of threads.

@@ -24,7 +24,7 @@ from bridge.rate_to_spike.tasks import AbstractTask, threshold_of
 from train_torch.rate_rnn.dynamics import check_activation
 from train_torch.rate_rnn.loss import check_loss, loss_op
 from train_torch.rate_rnn.network import FR_RNN_dale
-from train_torch.state_file import load_state, save_state
+from train_torch.training.state_file import load_state, save_state
 
 DEFAULT_PARAMS: Mapping[str, Any] = {
     "learning_rate": 0.01,

@@ -1,0 +1,1 @@
+"""Clustered networks without a simulator: configuration, couplings, drive, perturbations."""

@@ -1,0 +1,1 @@
+"""Data sets of the digit tasks and the files that hold them."""

@@ -1,0 +1,321 @@
+"""Data sets of the digit tasks: where their files are, how they are split, single samples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bridge.datasets.idx import find_idx, read_idx
+from bridge.datasets.shd import ShdEvents, read_shd_labels
+
+SPLIT_SEED = 42
+"""Seed of the cap and of the split, whatever the seed of the run (Source: pinglab)."""
+TEST_FRACTION = 0.2
+MNIST_DIR_VARIABLE = "PINGBRIDGE_MNIST_DIR"
+SHD_DIR_VARIABLES = ("PINGLAB_SHD_DIR", "PINGBRIDGE_SHD_DIR")
+SHD_FILES = ("shd_train.h5", "shd_test.h5")
+_MNIST_SIDE = 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """What is known of a data set before it is read.
+
+    Attributes
+    ----------
+    n_in, n_classes
+        Input channels and classes.
+    n_hidden
+        E cells of the hidden layer unless the user says otherwise.
+    """
+
+    n_in: int
+    n_classes: int
+    n_hidden: int
+
+
+DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
+    {
+        "scikit": DatasetInfo(n_in=64, n_classes=10, n_hidden=64),
+        "mnist": DatasetInfo(n_in=784, n_classes=10, n_hidden=1024),
+        "smnist": DatasetInfo(n_in=28, n_classes=10, n_hidden=32),
+        "shd": DatasetInfo(n_in=700, n_classes=20, n_hidden=256),
+    }
+)
+"""Every data set by name (Source: pinglab; 20 classes of SHD: Cramer et al. 2020)."""
+
+
+def dataset_info(name: str) -> DatasetInfo:
+    """Return sizes and defaults of a data set.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"dataset {name!r} is unknown; use one of {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """A data set with its split into training and test samples.
+
+    Attributes
+    ----------
+    name, n_in, n_classes
+    labels : int64, shape (n_samples,)
+    train_index, test_index : int64
+        Positions of the two parts, disjoint and together complete.
+    grey : uint8, shape (n_samples, n_in), for smnist (n_samples, row, column), or None
+        Images as stored; :meth:`pixels` scales them.
+    white : float
+        Grey value that stands for 1.
+    events : ShdEvents or None
+        Samples of a data set that is spikes already, read when asked for.
+    """
+
+    name: str
+    n_in: int
+    n_classes: int
+    labels: NDArray[np.int64]
+    train_index: NDArray[np.int64]
+    test_index: NDArray[np.int64]
+    grey: NDArray[np.uint8] | None = None
+    white: float = 255.0
+    events: ShdEvents | None = None
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.labels)
+
+    @property
+    def images(self) -> NDArray[np.float64]:
+        """All images, 0 to 1; eight times the memory of `grey`, so prefer :meth:`pixels`."""
+        return self.pixels(slice(None))
+
+    def pixels(self, index: ArrayLike | slice) -> NDArray[np.float64]:
+        """Return some images, 0 to 1, shape (n, n_in), for smnist (n, row, column).
+
+        Raises
+        ------
+        ValueError
+            If the data set has no images.
+        """
+        if self.grey is None:
+            raise ValueError(f"{self.name} holds spikes, not images; read its events instead")
+        chosen = index if isinstance(index, slice) else np.asarray(index, dtype=np.int64)
+        return self.grey[chosen] / self.white
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One sample of a data set.
+
+    Attributes
+    ----------
+    dataset : str
+    digit : int
+        Its class.
+    index : int
+        Its position in the part it was taken from.
+    image : float64, shape (n_in,), for smnist (row, column), or None
+    times_s, units : float64 (s) and int64, shape (n_events,), or None
+        Events, for shd.
+    """
+
+    dataset: str
+    digit: int
+    index: int
+    image: NDArray[np.float64] | None = None
+    times_s: NDArray[np.float64] | None = None
+    units: NDArray[np.int64] | None = None
+
+
+def load(name: str, *, max_samples: int | None = None) -> Dataset:
+    """Return a data set, capped if asked, with its stratified split of 80 to 20.
+
+    Parameters
+    ----------
+    name : {"scikit", "mnist", "smnist", "shd"}
+    max_samples : int, optional
+        Keep at most this many, drawn without replacement; for shd, from each of its two files.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a file that is damaged, or a cap too small to split.
+    FileNotFoundError
+        If files are missing; the message names them and the variable to set.
+
+    Source: pinglab, data sets; split of scikit-learn with random_state 42.
+    """
+    info = dataset_info(name)
+    if max_samples is not None and max_samples < 1:
+        raise ValueError(f"max_samples = {max_samples} must be at least 1")
+    grey, white, events = None, 255.0, None
+    if name == "shd":
+        events, labels = _load_shd(max_samples)
+    else:
+        if name == "scikit":
+            grey, labels = _load_scikit()
+            white = 16.0
+        else:
+            grey, labels = _load_mnist(("train", "t10k"))
+            grey = grey if name == "smnist" else grey.reshape(len(grey), -1)
+        kept = _cap(len(labels), max_samples)
+        grey, labels = grey[kept], labels[kept]
+    train_index, test_index = _split(name, labels)
+    return Dataset(
+        name=name, n_in=info.n_in, n_classes=info.n_classes, labels=labels, grey=grey,
+        white=white, events=events, train_index=train_index, test_index=test_index,
+    )  # fmt: skip
+
+
+def select(name: str, digit: int, sample: int) -> Sample:
+    """Return sample number `sample` of class `digit`, counted from 0 in the order of the data.
+
+    The order is that of all of scikit, and of the official test part of the others; nothing else
+    is read.
+
+    Raises
+    ------
+    ValueError
+        For an unknown data set or class, or a number that the class does not reach.
+    FileNotFoundError
+        If a file is missing; the message names it and the variable to set.
+    """
+    info = dataset_info(name)
+    if not 0 <= digit < info.n_classes:
+        raise ValueError(f"digit = {digit} is no class of {name}; use 0 to {info.n_classes - 1}")
+    if name == "shd":
+        path = _shd_paths()[1]
+        labels = read_shd_labels(path)
+    elif name == "scikit":
+        grey, labels = _load_scikit()
+    else:
+        grey, labels = _load_mnist(("t10k",))
+    found = np.flatnonzero(labels == digit)
+    if not 0 <= sample < len(found):
+        raise ValueError(
+            f"sample = {sample}: {name} has {len(found)} samples of class {digit} to choose from; "
+            f"use 0 to {len(found) - 1}"
+        )
+    index = int(found[sample])
+    if name == "shd":
+        events = ShdEvents(paths=(path,), file=np.zeros_like(labels), row=np.arange(len(labels)))
+        (times_s,), (units,) = events.read([index])
+        return Sample(dataset=name, digit=digit, index=index, times_s=times_s, units=units)
+    image = grey[index] / (16.0 if name == "scikit" else 255.0)
+    return Sample(
+        dataset=name, digit=digit, index=index, image=image if name == "smnist" else image.ravel()
+    )
+
+
+def mnist_directory() -> Path:
+    """Return the folder of the MNIST files: the variable's, else one in the user's cache."""
+    return _directory((MNIST_DIR_VARIABLE,), "mnist")
+
+
+def shd_directory() -> Path:
+    """Return the folder of the SHD files: the variable's, else one in the user's cache."""
+    return _directory(SHD_DIR_VARIABLES, "shd")
+
+
+def _directory(variables: Sequence[str], name: str) -> Path:
+    for variable in variables:
+        if os.environ.get(variable):
+            return Path(os.environ[variable]).expanduser()
+    return Path.home() / ".cache" / "pingbridge" / name
+
+
+def _cap(n_samples: int, max_samples: int | None) -> NDArray[np.int64]:
+    if max_samples is None or max_samples >= n_samples:
+        return np.arange(n_samples)
+    rng = np.random.RandomState(SPLIT_SEED)
+    return rng.choice(n_samples, max_samples, replace=False)
+
+
+def _split(name: str, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    from sklearn.model_selection import train_test_split
+
+    try:
+        train_index, test_index = train_test_split(
+            np.arange(len(labels)),
+            test_size=TEST_FRACTION,
+            random_state=SPLIT_SEED,
+            stratify=labels,
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{len(labels)} samples of {name} are too few for a stratified split into "
+            f"{len(np.unique(labels))} classes ({error}); use a larger max_samples"
+        ) from error
+    return train_index, test_index
+
+
+def _load_scikit() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.data.astype(np.uint8), digits.target.astype(np.int64)
+
+
+def _load_mnist(parts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return images (n, 28, 28) and labels of the parts ``train`` and ``t10k``, joined."""
+    directory = mnist_directory()
+    names = [f"{part}-{kind}-ubyte" for part in parts for kind in ("images-idx3", "labels-idx1")]
+    paths = [find_idx(directory, name) for name in names]
+    missing = [name for name, path in zip(names, paths, strict=True) if path is None]
+    if missing:
+        raise FileNotFoundError(
+            f"no {', '.join(missing)} (plain or .gz) in {directory}; put the MNIST files there, "
+            f"or set {MNIST_DIR_VARIABLE} to their folder"
+        )
+    present = [path for path in paths if path is not None]
+    images, labels = [], []
+    for image_path, label_path in zip(present[::2], present[1::2], strict=True):
+        images.append(read_idx(image_path, n_dims=3))
+        labels.append(read_idx(label_path, n_dims=1).astype(np.int64))
+        if images[-1].shape[1:] != (_MNIST_SIDE, _MNIST_SIDE):
+            raise ValueError(f"{image_path} holds images of {images[-1].shape[1:]}, not 28 x 28")
+        if len(images[-1]) != len(labels[-1]):
+            raise ValueError(
+                f"{image_path} holds {len(images[-1])} images but {label_path} "
+                f"{len(labels[-1])} labels"
+            )
+        if labels[-1].max(initial=0) >= DATASETS["mnist"].n_classes:
+            raise ValueError(f"{label_path} holds label {labels[-1].max()}; expected 0 to 9")
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def _shd_paths() -> tuple[Path, ...]:
+    directory = shd_directory()
+    paths = tuple(directory / name for name in SHD_FILES)
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"no {', '.join(missing)} in {directory}; shd needs {' and '.join(SHD_FILES)}: put "
+            f"them there, or set {SHD_DIR_VARIABLES[0]} to their folder"
+        )
+    return paths
+
+
+def _load_shd(max_samples: int | None) -> tuple[ShdEvents, NDArray[np.int64]]:
+    paths = _shd_paths()
+    all_labels = [read_shd_labels(path) for path in paths]
+    rows = [_cap(len(labels), max_samples) for labels in all_labels]
+    events = ShdEvents(
+        paths=paths,
+        file=np.repeat(np.arange(len(paths)), [len(row) for row in rows]),
+        row=np.concatenate(rows),
+    )
+    kept = [labels[row] for labels, row in zip(all_labels, rows, strict=True)]
+    return events, np.concatenate(kept)

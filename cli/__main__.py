@@ -1,7 +1,0 @@
-"""Run the command line."""
-
-import sys
-
-from cli.main import main
-
-sys.exit(main())

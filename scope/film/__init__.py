@@ -1,0 +1,1 @@
+"""Films: panels that move, and the video file."""

@@ -1,0 +1,1 @@
+"""Numbers from a recording: rates, spectra, rhythm, windows."""

@@ -1,0 +1,1 @@
+"""The oscilloscope figure and its panels."""

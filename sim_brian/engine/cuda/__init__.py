@@ -1,0 +1,1 @@
+"""Brian2's CUDA target: the toolkit, the project's files, what goes wrong."""

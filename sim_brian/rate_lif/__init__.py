@@ -1,0 +1,1 @@
+"""Converted rate networks: LIF cells in Brian2."""

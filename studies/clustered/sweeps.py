@@ -1,0 +1,353 @@
+"""Sweeps: a stager over the values of one entry of its configuration."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bridge.atomic import write_text
+from bridge.clustered.config import read_config
+from bridge.clustered.yaml_tree import dump_tree, load_tree
+from bridge.runs.store import ResultStore, job_key
+from studies.clustered.execution import StepError, check_executor, check_picklable, run_steps
+from studies.clustered.logger import Logger
+from studies.clustered.repeater import repeat_seeds
+from studies.clustered.stage_mean_field import FullMeanFieldStager, ReducedMeanFieldStager
+from studies.clustered.stage_snn import StageSNNSimulation
+from studies.clustered.stager import Stager, save_perturbations
+
+SEED_MODES = ("fixed", "per_step")
+
+
+def with_value(
+    tree: Mapping[str, Any], path: Sequence[str], value: Any, index: int | None = None
+) -> dict[str, Any]:
+    """Return a configuration in which one entry is another; the original is not touched.
+
+    Parameters
+    ----------
+    path : sequence of str
+        Keys from the top to the entry.
+    index : int, optional
+        Element of a list; required where the entry is one and `value` is not.
+
+    Raises
+    ------
+    ValueError
+        For a path that does not exist, or an index that is missing or does not apply.
+    """
+    changed = copy.deepcopy(dict(tree))
+    node: Any = changed
+    for depth, key in enumerate(path):
+        if not isinstance(node, dict) or key not in node:
+            raise ValueError(
+                f"the configuration has no entry {'.'.join(map(str, path[: depth + 1]))}"
+            )
+        if depth < len(path) - 1:
+            node = node[key]
+    name, last = ".".join(map(str, path)), path[-1]
+    old = node[last]
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(old, list):
+        if index is not None:
+            raise ValueError(f"{name} is no list: param_idx = {index} can't apply")
+        node[last] = _like(old, plain)
+    elif index is None:
+        if not isinstance(plain, list):
+            raise ValueError(f"{name} is a list of {len(old)}: say param_idx, which element")
+        node[last] = plain
+    elif not 0 <= index < len(old):
+        raise ValueError(f"{name} has {len(old)} elements: param_idx = {index} does not exist")
+    else:
+        old[index] = _like(old[index], plain)
+    return changed
+
+
+def _like(old: Any, value: Any) -> Any:
+    """Return a whole number for a whole number: 5.0 synapses are 5."""
+    whole = isinstance(old, int) and not isinstance(old, bool)
+    if whole and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+class BaseSweepRunner:
+    """Runs a stager for each value of one entry of its configuration.
+
+    Subclass it and implement the hooks:
+
+    ``_step(param, idx, sweep_param, **kwargs)``
+        One step; the stager of the step is ``self._sweep_object``. What it returns is its result.
+    ``_store(result, idx, directory)``
+        Keep a result (called in order, in the process that called :meth:`execute`).
+    ``summary(results, sweep_params)``, ``_summary_plot(results, sweep_params, directory)``
+        Called when all steps are done.
+    ``summarize_repeated_run(results, directory)``
+        Called when all trials of :meth:`repeat` are done.
+    """
+
+    stager_class: ClassVar[type[Stager]]
+
+    def __init__(self, **stager_settings: Any) -> None:
+        self.stager_settings = stager_settings
+        self._sweep_object: Any = None
+
+    def _step(self, param: Any, idx: int, sweep_param: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} needs a method _step")
+
+    def _store(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the result of a step; nothing by default."""
+
+    def summary(self, results: list[Any], sweep_params: Sequence[Any]) -> Any:
+        """Summarise all results; nothing by default."""
+
+    def _summary_plot(self, *args: Any, **kwargs: Any) -> None:
+        """Draw a summary; nothing by default."""
+
+    def summarize_repeated_run(self, *args: Any, **kwargs: Any) -> Any:
+        """Summarise all trials; nothing by default."""
+
+    def execute(
+        self,
+        main_dir: str | Path,
+        baseline_params: Any,
+        param: Sequence[str],
+        sweep_params: Sequence[Any],
+        param_idx: int | None = None,
+        parallel: bool = False,
+        max_workers: int | None = None,
+        executor: str = "thread",
+        scheduler: str | None = None,
+        seed_mode: str = "fixed",
+        random_seed: int | None = None,
+        **step_settings: Any,
+    ) -> list[Any]:
+        """Run all steps and return their results in order.
+
+        Every configuration is built and checked before the first step runs, and written to
+        ``configs/<k>.yaml``. A sweep that was killed goes on with the steps that are missing.
+
+        Parameters
+        ----------
+        main_dir : path
+            Gets data/, plots/, configs/ and metadata/.
+        baseline_params : path, bytes or mapping
+        param : sequence of str
+            Keys that lead to the entry.
+        sweep_params : sequence
+            Its values.
+        param_idx : int, optional
+            Element, where the entry is a list.
+        parallel, max_workers, executor, scheduler
+            See :func:`studies.clustered.execution.run_steps`.
+        seed_mode : {"fixed", "per_step"}
+            The same seed for all steps, or one for each, drawn from it.
+        random_seed : int, optional
+            In place of ``settings.random_seed``.
+        step_settings
+            For `_step`.
+
+        Raises
+        ------
+        StepError
+            If steps failed, after all others have been done; names each with its value.
+        """
+        check_executor(executor, max_workers)
+        folder = Path(main_dir)
+        values, items = list(sweep_params), []
+        if not values:
+            raise ValueError("sweep_params holds no value")
+        path = [param] if isinstance(param, str) else list(param)
+        tree = _tree(baseline_params)
+        trees = [with_value(tree, path, value, param_idx) for value in values]
+        configs = [read_config(one, spiking=self.stager_class.spiking) for one in trees]
+        seeds = self._seeds(configs[0].settings.random_seed, random_seed, seed_mode, len(values))
+        for name in ("data", "plots", "configs", "metadata"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        logger = Logger(type(self).__name__, stream=None)
+        logger.attach_file(folder / "metadata" / "sweep.log")
+        for k, (one, seed) in enumerate(zip(trees, seeds, strict=True)):
+            write_text(folder / "configs" / f"{k}.yaml", dump_tree(_seeded(one, seed)))
+            stager = self.stager_class(one, random_seed=seed, **self.stager_settings)
+            save_perturbations(
+                folder / "metadata" / f"perturbations_{k}.npz", stager.perturbations({}), logger
+            )
+            items.append((k, one, seed, values[k]))
+        if parallel and executor != "thread":
+            check_picklable(**{type(self).__name__: self, "step_settings": step_settings})
+        step = functools.partial(_sweep_step, self, path, step_settings)
+        results = self._run(
+            step, items, folder, logger, parallel=parallel, max_workers=max_workers,
+            executor=executor, scheduler=scheduler,
+        )  # fmt: skip
+        self.summary(results, values)
+        self._summary_plot(results, values, folder / "plots")
+        return results
+
+    def _run(
+        self, step: Any, items: list[Any], folder: Path, logger: Logger, **how: Any
+    ) -> list[Any]:
+        store = _SweepStore(folder / "metadata" / "unfinished", self, step, items)
+        found = store.held
+        if found:
+            logger.info(f"resuming: {len(found)} of {len(items)} steps are there")
+        for k in sorted(found):
+            self._store(found[k], k, folder)
+        left = [item for item in items if item[0] not in found]
+        failures = []
+        for place, outcome in run_steps(step, left, label="sweep", **how):
+            k, value = left[place][0], left[place][3]
+            if "error" in outcome:
+                seed = left[place][2]
+                failures.append(f"step {k} ({value}, seed {seed}): {outcome['error']}")
+                logger.error(f"step {k} ({value}, seed {seed}) failed\n{outcome['traceback']}")
+                continue
+            found[k] = outcome["value"]
+            store.put(k, found[k])
+            self._store(found[k], k, folder)
+            logger.info(f"step {k} ({value}) done")
+        if failures:
+            raise StepError(
+                f"{len(failures)} of {len(items)} steps failed (the others are done): "
+                + "; ".join(failures)
+            )
+        store.remove()
+        return [found[k] for k in sorted(found)]
+
+    @staticmethod
+    def _seeds(configured: int | None, given: int | None, mode: str, n: int) -> list[int]:
+        if mode not in SEED_MODES:
+            raise ValueError(f"seed_mode {mode!r} is unknown; use {', '.join(SEED_MODES)}")
+        seed = given if given is not None else configured
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+        return repeat_seeds(seed, n) if mode == "per_step" else [seed] * n
+
+    def repeat(
+        self, directory: str | Path, n_trials: int, baseline_params: Any, param: Sequence[str],
+        sweep_params: Sequence[Any], param_idx: int | None = None, *,
+        random_seed: int | None = None, **settings: Any,
+    ) -> list[list[Any]]:  # fmt: skip
+        """Run the sweep several times, in ``trial_<k>/``, each trial with a seed of its own.
+
+        The seeds are drawn from `random_seed`, default ``settings.random_seed``.
+        """
+        if n_trials < 1:
+            raise ValueError(f"n_trials = {n_trials} must be at least 1")
+        tree = _tree(baseline_params)
+        base = random_seed
+        if base is None:
+            base = read_config(tree, spiking=self.stager_class.spiking).settings.random_seed
+        if base is None:
+            base = int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+        folder = Path(directory)
+        results = [
+            self.execute(
+                folder / f"trial_{k}", tree, param, sweep_params, param_idx, random_seed=seed,
+                **settings,
+            )
+            for k, seed in enumerate(repeat_seeds(base, n_trials))
+        ]  # fmt: skip
+        self.summarize_repeated_run(results, folder)
+        return results
+
+
+class SNNBaseSweepRunner(BaseSweepRunner):
+    """Sweeps of spiking networks; see :class:`BaseSweepRunner`."""
+
+    stager_class = StageSNNSimulation
+
+
+class FullMeanFieldBaseSweepRunner(BaseSweepRunner):
+    """Sweeps of fixed points; see :class:`BaseSweepRunner`."""
+
+    stager_class = FullMeanFieldStager
+
+    def _step(self, param: Any, idx: int, sweep_param: Any, **kwargs: Any) -> Any:
+        found = self._sweep_object.run(**kwargs)
+        return {
+            "rates": found["unique_fixed_points"], "types": [str(t) for t in found["unique_type"]],
+            "multiplicity": found["multiplicity"],
+        }  # fmt: skip
+
+
+class ReducedMeanFieldSweepRunner(BaseSweepRunner):
+    """Sweeps of landscapes; see :class:`BaseSweepRunner`."""
+
+    stager_class = ReducedMeanFieldStager
+
+    def _step(self, param: Any, idx: int, sweep_param: Any, **kwargs: Any) -> Any:
+        return dict(self._sweep_object.run(**kwargs))
+
+
+def _sweep_step(
+    runner: BaseSweepRunner, path: Sequence[str], settings: Mapping[str, Any], item: Any
+) -> Any:
+    """Build the stager of a step and run it; the runner is a copy of its own for each step."""
+    k, tree, seed, value = item
+    own = copy.copy(runner)
+    own._sweep_object = own.stager_class(tree, random_seed=seed, **own.stager_settings)
+    return own._step(path, k, value, **settings)
+
+
+def _tree(source: Any) -> dict[str, Any]:
+    if isinstance(source, Mapping):
+        return copy.deepcopy(dict(source))
+    return load_tree(source)[0]
+
+
+def _seeded(tree: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    settings = dict(tree.get("settings") or {}) | {"random_seed": seed}
+    return {**tree, "settings": settings}
+
+
+class _SweepStore:
+    """Finished steps on disk, as far as their results are numbers, text and arrays."""
+
+    def __init__(self, folder: Path, runner: Any, step: functools.partial, items: Any) -> None:
+        settings = {k: v for k, v in step.args[2].items() if _storable(v)}
+        kind = f"{type(runner).__module__}.{type(runner).__qualname__}"
+        key = job_key({
+            "runner": kind, "settings": settings, "stager": {
+                k: v for k, v in runner.stager_settings.items() if _storable(v)
+            }, "items": [[k, dump_tree(tree), seed] for k, tree, seed, _ in items],
+        })  # fmt: skip
+        try:
+            self._store = ResultStore(folder, key=key, n_items=len(items))
+        except ValueError:
+            raise ValueError(
+                f"{folder} holds unfinished steps of another sweep; choose another main_dir, or "
+                "remove that folder"
+            ) from None
+        self.held: dict[int, Any] = {}
+        for k in self._store.done():
+            found = self._store.get(k)
+            if found is not None:
+                self.held[k] = found["value"] if set(found) == {"value"} else found
+
+    def put(self, k: int, value: Any) -> None:
+        """Keep a result if it comes back from disk as it was."""
+        if (
+            isinstance(value, Mapping)
+            and set(value) != {"value"}
+            and all(isinstance(name, str) and _storable(one) for name, one in value.items())
+        ):
+            self._store.put(k, value)
+        elif _storable(value):
+            self._store.put(k, {"value": value})
+
+    def remove(self) -> None:
+        self._store.remove()
+
+
+def _storable(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return not value.dtype.hasobject
+    if isinstance(value, list):
+        return all(_storable(one) and not isinstance(one, np.ndarray) for one in value)
+    return value is None or type(value) in (bool, int, float, str)

@@ -1,0 +1,171 @@
+"""What the commands share: resolved options, how to run, and where to write."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bridge.runs.groups import ExecutionOptions, InputOptions, RunOptions
+from bridge.runs.options import Options
+from studies.groups import all_groups
+
+if TYPE_CHECKING:
+    from bridge.runs.inherit import InheritedRun
+    from bridge.runs.job import Job
+    from bridge.runs.resolve import Resolved
+    from sim_brian.engine.program import EngineOptions
+
+DEFAULT_OUT_DIR = Path("artifacts") / "oscilloscope"
+
+ARGV: list[str] = []
+"""What was typed, for run.sh."""
+
+log = logging.getLogger("pingbridge")
+
+
+def resolve_options(
+    mode: str, given: dict[str, Any], groups: tuple[type[Options], ...]
+) -> tuple[Resolved, InheritedRun | None]:
+    """Return options and inherited run: typed > --config > --from-dir > default."""
+    from bridge.runs.inherit import NEVER_INHERIT, read_run
+    from bridge.runs.resolve import read_recipe, resolve
+
+    recipe = None
+    if "config" in given:
+        recipe = read_recipe(given["config"], groups, command=mode)
+        if "config" in recipe.values:
+            raise ValueError(f"recipe {recipe.path}: a recipe can't name another one (config)")
+    from_dir = given.get("from_dir", recipe.values.get("from_dir") if recipe else None)
+    inherited = None
+    if from_dir is not None:
+        # A run that took its weights from a file hands on the file.
+        never = NEVER_INHERIT - {"weights_file", "load_weights"}
+        inherited = read_run(from_dir, all_groups(groups), never_inherit=never)
+        for line in inherited.notes:
+            print(line, file=sys.stderr)
+        for line in inherited.warnings:
+            log.warning("%s", line)
+    resolved = resolve(groups, given, recipe, inherited)
+    return resolved, inherited
+
+
+def engine_options(
+    resolved: Resolved,
+    *,
+    codegen: str | None = None,
+    backend: str | None = None,
+    building: bool = False,
+) -> EngineOptions:
+    """Return how Brian2 is to run, refusing what this version or machine can't do.
+
+    Parameters
+    ----------
+    resolved : Resolved
+    codegen : str, optional
+        Target, where it is not that of the options.
+    backend : {"brian", "both"}, optional
+        What the command runs; without it, anything but Brian2 is refused.
+    building : bool
+        Something is to be compiled and not run: a GPU may be missing.
+    """
+    from bridge.runs.backends import brian_target, chosen_backend, program_of
+    from sim_brian.engine.program import EngineOptions
+    from sim_brian.engine.toolchain import missing_for
+
+    options = resolved[ExecutionOptions]
+    if backend is None:
+        backend = chosen_backend(resolved)
+        if backend != "brian":
+            raise ValueError(f"--backend {backend} can't apply to this command: it runs in Brian2")
+    target = brian_target(options, codegen=codegen or options.codegen, backend=backend)
+    program = program_of(resolved)
+    if program is not None and options.compute_capability is not None:
+        raise ValueError("--compute-capability can't apply to --program, which is compiled already")
+    missing = missing_for(target) if program is None and not building else None
+    if target == "cuda" and missing is not None:
+        raise ValueError(missing)
+    return EngineOptions(
+        target=target,
+        fast_math=options.fast_math,
+        # Where torch runs too, --dtype is its own, and Brian2 the reference.
+        dtype=(options.dtype or "float64") if backend == "brian" else "float64",
+        compute_capability=options.compute_capability,
+        program=program,
+        progress=progress_bar(),
+    )
+
+
+def progress_bar() -> Any:
+    """Return a callback that shows a bar on a terminal once a run takes its time, else None."""
+    if not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    bar: tqdm | None = None
+
+    def show(fraction: float) -> None:
+        nonlocal bar
+        if bar is None:
+            if fraction <= 0.0 or fraction >= 1.0:
+                return
+            bar = tqdm(
+                total=1.0, desc="simulating", bar_format="{l_bar}{bar}| {elapsed}<{remaining}"
+            )
+        bar.update(min(fraction, 1.0) - bar.n)
+        if fraction >= 1.0:
+            bar.close()
+
+    return show
+
+
+def recording_target(job: Job, options: RunOptions) -> Path | None:
+    """Return the file that a recording is to be written to, refusing what can't be written."""
+    path = options.save_recording
+    if path is None:
+        return None
+    taken = [job.weights_from, job.resolved[InputOptions].input_file]
+    taken.append(out_dir(options) / "snapshot.npz")
+    if path.resolve() in [other.resolve() for other in taken if other is not None]:
+        raise ValueError(f"--save-recording {path} would overwrite a file of this run")
+    if path.suffix not in (".npz", ".h5", ".hdf5"):
+        raise ValueError(f"--save-recording {path}: use an ending of .npz, .h5 or .hdf5")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"--save-recording {path}: there is no folder {path.parent}")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError:
+        raise PermissionError(f"--save-recording {path}: can't be written there") from None
+    return path.absolute()
+
+
+def out_dir(options: RunOptions) -> Path:
+    """Return the folder that a run writes to."""
+    if options.out_dir is not None:
+        return options.out_dir
+    return options.from_dir / "infer" if options.from_dir is not None else DEFAULT_OUT_DIR
+
+
+def refuse_recording(mode: str, given: dict[str, Any]) -> None:
+    """Refuse the options that keep one recording where many runs are made."""
+    for key in ("save_recording", "record_traces"):
+        if given.get(key):
+            raise ValueError(
+                f"--{key.replace('_', '-')} can't apply to {mode}, which makes many runs; use it "
+                "with sim at one value"
+            )
+
+
+def headline(job: Job) -> str:
+    """Return one line that says which network runs on which input."""
+    cells = ", ".join(f"{name} {n}" for name, n in job.spec.populations.items())
+    return (
+        f"{job.spec.model}: {cells}; {job.spec.n_in} input channels "
+        f"({job.plan.dataset or job.plan.kind}), {job.stimulus.t_ms:g} ms at dt "
+        f"{job.stimulus.dt_ms:g} ms, {job.stimulus.n_trials} "
+        f"trial{'s' if job.stimulus.n_trials > 1 else ''}"
+    )

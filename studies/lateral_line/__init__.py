@@ -1,0 +1,1 @@
+"""The lateral line: training, controls, tests, pictures."""

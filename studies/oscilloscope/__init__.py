@@ -1,0 +1,1 @@
+"""The oscilloscope: one run, pictures, films, scans, training, tests."""

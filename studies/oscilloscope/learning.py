@@ -1,0 +1,134 @@
+"""What ``train`` and ``infer`` share: the network as a torch module, the task, pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from bridge.runs.applies import asked_for
+from bridge.runs.groups import ExecutionOptions, InputOptions, NetworkOptions, TrainingOptions
+from bridge.runs.groups_train import DatasetOptions
+
+if TYPE_CHECKING:
+    from bridge.network.task import Task
+    from bridge.network.weights import Weights
+    from bridge.recording import Recording
+    from bridge.runs.job import Job
+    from bridge.runs.resolve import Resolved
+    from scope.oscilloscope.view import OscilloscopeView
+    from train_torch.network.networks import Learning, SpikingNetwork
+
+log = logging.getLogger("pingbridge")
+
+
+def make_task(job: Job) -> Task:
+    """Return the data set of a job with its encoding.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If the data set can't be read or split, or asks for more than one spike per step.
+    """
+    from bridge.datasets import catalog as datasets
+    from bridge.network.task import Task
+
+    given = job.resolved[InputOptions]
+    data = datasets.load(given.dataset, max_samples=job.resolved[DatasetOptions].max_samples)
+    task = Task(
+        dataset=data,
+        dt_ms=job.resolved[NetworkOptions].dt_ms,
+        t_ms=job.resolved[NetworkOptions].t_ms,
+        rate_hz=given.input_rate_hz,
+        bias_us=given.bias_us or 0.0,
+    )
+    task.encode(data.test_index[:1])  # refuses an impossible rate before anything runs
+    return task
+
+
+def make_network(
+    job: Job, *, weights: Weights, dt_ms: float, learning: Learning | None = None
+) -> SpikingNetwork:
+    """Return the network of a job as a torch module on its device.
+
+    Raises
+    ------
+    ValueError
+        If the device is not there.
+    """
+    import torch
+
+    from train_torch.network.device import choose_device
+    from train_torch.network.networks import build_network
+
+    options = job.resolved[ExecutionOptions]
+    dtype = options.dtype or "float32"
+    return build_network(
+        job.spec, weights, dt_ms=dt_ms, learning=learning, dtype=getattr(torch, dtype),
+        device=choose_device(options.device, dtype=dtype, deterministic=options.deterministic),
+    )  # fmt: skip
+
+
+def check_kernel(job: Job, network: SpikingNetwork) -> str:
+    """Return the kernel that was asked for, refusing one that can't run here."""
+    from train_torch.network.sequence import choose_kernel
+
+    name = job.resolved[ExecutionOptions].train_kernel
+    choose_kernel(name, network.device, only_eager=None)
+    return name
+
+
+def refuse_brian_flags(resolved: Resolved, mode: str) -> None:
+    """Refuse flags that only mean something to Brian2."""
+    options = resolved[ExecutionOptions]
+    if options.modal:
+        raise ValueError(
+            "--modal: running on Modal.com is not available in this version; run locally without it"
+        )
+    for key in ("codegen", "fast_math", "compute_capability"):
+        if asked_for(resolved, key):
+            raise ValueError(f"--{key.replace('_', '-')} is for Brian2; {mode} runs in torch")
+
+
+def learning_of(resolved: Resolved, *, v_grad_dampen: float) -> Learning:
+    """Return how gradients flow, from the options."""
+    from train_torch.network.networks import Learning
+
+    options = resolved[TrainingOptions]
+    trainable = {
+        "W_ee": options.trainable_w_ee,
+        "W_ei": options.trainable_w_ei,
+        "W_ie": options.trainable_w_ie,
+    }
+    return Learning(
+        surrogate_slope=options.surrogate_slope,
+        v_grad_dampen=v_grad_dampen,
+        tbptt_window=options.tbptt_window,
+        trainable=frozenset(name for name, learns in trainable.items() if learns),
+    )
+
+
+def trained_view(job: Job, recording: Recording, weights: Weights, **more: Any) -> OscilloscopeView:
+    """Return what the oscilloscope shows of the reference trial of a network that has learned."""
+    import numpy as np
+
+    from scope.oscilloscope.pictures import oscilloscope_view
+
+    view = oscilloscope_view(job, recording)
+    pred = None if recording.logits is None else int(np.argmax(recording.logits[0]))
+    return dataclasses.replace(view, weights=weights, pred=pred, **more)
+
+
+def bar_over(n: int, *, what: str) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    """Return what wraps an iterator of `n` items in a progress bar, on a terminal only."""
+    if not sys.stderr.isatty():
+        return lambda items: items
+    from tqdm import tqdm
+
+    def wrap(items: Iterator[Any]) -> Iterator[Any]:
+        bar: Iterator[Any] = iter(tqdm(items, total=n, desc=what, leave=False))
+        return bar
+
+    return wrap

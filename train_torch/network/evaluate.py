@@ -1,0 +1,80 @@
+"""Accuracy of a network on samples that are encoded with fixed noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bridge.evaluation import Evaluation, evaluation
+from bridge.network.encoders import EVAL_SEED
+from bridge.network.stimulus import Stimulus
+from bridge.network.task import Task
+from train_torch.network.ahead import ahead
+from train_torch.network.networks import SpikingNetwork
+
+
+@torch.no_grad()
+def evaluate(
+    network: SpikingNetwork,
+    task: Task,
+    index: NDArray[np.int64],
+    *,
+    batch_size: int = 64,
+    kernel: str = "auto",
+    encode: Callable[[NDArray[np.int64]], Stimulus] | None = None,
+    progress: Callable[[Iterator[Any]], Iterator[Any]] | None = None,
+) -> Evaluation:
+    """Return how a network does on samples; the noise of a sample does not depend on its batch.
+
+    Parameters
+    ----------
+    network : SpikingNetwork
+        Put into evaluation mode for the time being.
+    task : Task
+        On the grid of the network.
+    index : int64, shape (sample,)
+        Positions in the data set.
+    batch_size : int
+        Samples side by side: speed and memory only.
+    kernel : {"auto", "eager", "function", "cpp"}
+    encode : callable, optional
+        From positions to input, instead of the task's encoding with `EVAL_SEED`.
+    progress : callable, optional
+        Wraps the iterator of batches.
+
+    Raises
+    ------
+    RuntimeError
+        If a voltage is lost (not finite).
+    """
+    was_training = network.training
+    network.eval()
+    encode = encode or (lambda chosen: task.encode(chosen, seed=EVAL_SEED))
+    logits: list[NDArray[np.float64]] = []
+    spikes = dict.fromkeys(network.spec.populations, 0.0)
+    t_s = 0.0
+    starts: Iterator[Any] = iter(range(0, len(index), batch_size))
+    batches = (
+        index[start : start + batch_size]
+        for start in (starts if progress is None else progress(starts))
+    )
+    for _, stimulus in ahead(encode, batches):
+        run = network(stimulus, kernel=kernel)
+        if run.lost_step is not None:
+            raise RuntimeError(
+                f"the voltage was lost (not finite) in step {run.lost_step + 1} of "
+                f"{stimulus.n_steps}; a smaller dt or smaller weights may help"
+            )
+        logits.append(run.logits.double().cpu().numpy())
+        for name, counts in run.counts.items():
+            spikes[name] += float(counts.double().sum())
+        t_s = stimulus.t_ms / 1000.0
+    network.train(was_training)
+    return evaluation(
+        index=index, labels=task.labels(index), logits=np.concatenate(logits), spikes=spikes,
+        n_cells=network.spec.populations, t_s=t_s,
+    )  # fmt: skip

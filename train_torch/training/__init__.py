@@ -1,0 +1,1 @@
+"""Training by surrogate gradients: plan, steps, states."""
