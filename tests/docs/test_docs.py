@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import re
 import shlex
@@ -69,34 +68,3 @@ def test_links_lead_somewhere():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-def test_the_plan_of_the_house_holds():
-    """Arrows: cli -> scope, sim_brian, train_torch -> bridge; heavy imports stay inside."""
-    rank = {"bridge": 0, "sim_brian": 1, "train_torch": 1, "scope": 1, "cli": 2}
-    foreign = {
-        "bridge": {"brian2", "torch", "matplotlib"}, "scope": {"brian2", "torch"},
-        "sim_brian": {"torch"}, "train_torch": {"brian2"}, "cli": {"brian2", "torch", "numpy"},
-    }  # fmt: skip
-    for home in rank:
-        files = sorted((ROOT / home).rglob("*.py"))
-        assert files
-        for path in files:
-            tree = ast.parse(path.read_text())
-            for node in ast.walk(tree):
-                for name in imported(node):
-                    wrong = name in rank and name != home and rank[name] >= rank[home]
-                    # The published interface runs both networks and draws: inside its functions.
-                    lazy = path.parent.name == "rate_to_spike" and node not in tree.body
-                    assert lazy or not wrong, f"{path}: {home} imports {name}"
-            at_once = {name for node in tree.body for name in imported(node)}
-            assert not foreign[home] & at_once, f"{path} imports {foreign[home] & at_once}"
-
-
-def imported(node):
-    """Return the packages that a statement imports."""
-    if isinstance(node, ast.Import):
-        return {alias.name.split(".")[0] for alias in node.names}
-    if isinstance(node, ast.ImportFrom) and node.module:
-        return {node.module.split(".")[0]}
-    return set()
