@@ -5,7 +5,6 @@ Parts of benchmarks/clustered_results.py; call that.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -135,18 +134,15 @@ def part_c(_: Any) -> None:
 
 
 def part_h(_: Any) -> None:
-    """Detect activity whose truth is known; needs the reference data."""
+    """Detect activity whose truth is known (tests/reference)."""
     from scope.measure.attractors.activity import (
         activity_threshold,
         population_counts,
         smoothed_rates,
     )
 
-    folder = os.environ.get("PINGBRIDGE_REFERENCE")
-    if not folder:
-        print("\nH needs PINGBRIDGE_REFERENCE, the folder of the reference data: left out")
-        return
-    data = np.load(Path(folder) / "clustered_attractor_spikes.npz", allow_pickle=False)
+    folder = Path(__file__).parents[1] / "tests" / "reference"
+    data = np.load(folder / "clustered_attractor_spikes.npz", allow_pickle=False)
     labels, q = data["labels"], int(data["n_clusters"])
     rows = []
     for rule, known in (("two_means", "0.988, 0.979"), ("stop_before_update", "-, 0.49"),
