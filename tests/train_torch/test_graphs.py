@@ -59,7 +59,7 @@ def graphs(monkeypatch):
         return kernel if name == "function" else choose(name, device, only_eager=only_eager)
 
     for module in ("ping", "cuba"):
-        monkeypatch.setattr(f"train_torch.{module}.choose_kernel", chosen)
+        monkeypatch.setattr(f"train_torch.network.{module}.choose_kernel", chosen)
     return kernel, repeater
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import shutil
 
 import networks
 import numpy as np
@@ -34,6 +36,14 @@ KERNELS = [
     "function",
 ]
 every_kernel = pytest.mark.parametrize("kernel", KERNELS)
+
+
+@pytest.mark.compiler
+@pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX") or "g++") is None, reason="no C++ compiler (g++)"
+)
+def test_where_there_is_a_compiler_there_are_compiled_loops():
+    assert why_missing() is None  # or else every test of them would be skipped
 
 
 def passes(

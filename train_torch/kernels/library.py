@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from bridge.cache import cache_root
 
-SOURCES = Path(__file__).parent / "kernels"
+SOURCES = Path(__file__).parent
 _FLAGS = (
     "-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-pthread",
     "-Wno-psabi",
