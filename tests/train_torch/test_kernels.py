@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import re
 import shutil
 
 import networks
@@ -226,6 +227,42 @@ def test_a_machine_without_compiler_trains_in_torch_and_says_so_once(monkeypatch
     with pytest.raises(ValueError, match="no-such-compiler"):
         network(stimulus, kernel="cpp")
     sequence._say_once.cache_clear()
+
+
+@pytest.mark.compiler
+@pytest.mark.skipif(why_missing() is not None, reason="no C++ compiler")
+def test_the_first_compilation_is_announced_and_the_next_process_needs_none(
+    tmp_path, monkeypatch, caplog
+):
+    quick = tmp_path / "quick"  # the last -O counts: seconds instead of a minute
+    quick.write_text('#!/bin/sh\nexec g++ "$@" -O0\n')
+    quick.chmod(0o755)
+    monkeypatch.setenv("CXX", str(quick))
+    monkeypatch.setenv("PINGBRIDGE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(logging.getLogger("pingbridge"), "propagate", True)
+    with caplog.at_level(logging.INFO, "pingbridge"):
+        made = library.library.__wrapped__()
+        assert re.fullmatch(
+            r"compiling the training loops, once \(about \d+ s\)", caplog.messages[0]
+        )
+        caplog.clear()
+        again = library.library.__wrapped__()
+    assert not caplog.records
+    assert made._name == again._name
+    assert made._name.startswith(str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("lost", ["layer.cpp", "simd.h"])
+def test_an_incomplete_installation_is_not_blamed_on_the_compiler(lost, tmp_path, monkeypatch):
+    for path in (*library.SOURCES.glob("*.cpp"), *library.SOURCES.glob("*.h")):
+        if path.name != lost:
+            shutil.copy(path, tmp_path)
+    monkeypatch.setattr(library, "SOURCES", tmp_path)
+    monkeypatch.setenv("CXX", "true")  # a compiler that has nothing to complain of
+    monkeypatch.setattr(library, "library", library.library.__wrapped__)
+    said = why_missing()
+    assert said.startswith(f"{tmp_path / lost} is missing: this installation of pingbridge")
+    assert "true" not in said.removeprefix(str(tmp_path))
 
 
 @every_kernel

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,6 +19,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from bridge.cache import cache_root
+from bridge.runs.parallel import count_cores
+
+log = logging.getLogger("pingbridge")
 
 SOURCES = Path(__file__).parent
 _FLAGS = (
@@ -30,6 +35,8 @@ _PARTS = {
     "product": ("product.cpp", "-ffp-contract=fast"),
     "readout": ("readout.cpp", "-ffp-contract=off"),
 }
+# Seconds of one core for all parts (measured with gcc 12); two of them take nearly all of it.
+_COMPILING_S = 18.0
 
 
 def why_missing() -> str | None:
@@ -48,14 +55,14 @@ def library() -> ctypes.CDLL:
     Raises
     ------
     OSError
-        Without a compiler, or if it fails.
+        Without a compiler, if it fails, or if this installation lacks the sources.
     """
     compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
     found = shutil.which(compiler[0])
     if found is None:
         raise OSError(f"no C++ compiler ({compiler[0]}) is there; install g++, or set CXX to one")
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
-    sources = [path.read_bytes() for path in sorted(SOURCES.glob("*.[ch]*"))]
+    sources = _read_sources()
     options = [word for part in _PARTS.values() for word in part]
     words = [version.stdout, *_FLAGS, *options, _processor()]
     key = hashlib.sha256(b"\0".join([*sources, *map(str.encode, words)])).hexdigest()[:24]
@@ -64,8 +71,29 @@ def library() -> ctypes.CDLL:
     target = folder / f"{key}.so"
     with FileLock(folder / f"{key}.lock"):
         if not target.exists():
+            log.info(
+                "compiling the training loops, once (about %.0f s)",
+                _COMPILING_S / min(count_cores(), 2),
+            )
             _compile([*compiler], target)
     return ctypes.CDLL(str(target))
+
+
+def _read_sources() -> list[bytes]:
+    """Return what is compiled, headers included; a lost file is not the compiler's fault."""
+    found: dict[str, bytes] = {}
+    wanted = [source for source, *_ in _PARTS.values()]
+    for name in wanted:  # grows by what the files include
+        if name not in found:
+            try:
+                found[name] = (SOURCES / name).read_bytes()
+            except FileNotFoundError:
+                raise FileNotFoundError(
+                    f"{SOURCES / name} is missing: this installation of pingbridge is incomplete; "
+                    "install it again"
+                ) from None
+            wanted += re.findall(r'^#include "(.+)"', found[name].decode(), re.MULTILINE)
+    return [found[name] for name in sorted(found)]
 
 
 def _compile(compiler: list[str], target: Path) -> None:
@@ -88,7 +116,7 @@ def _build(words: list[str], place: Path, target: Path) -> str | None:
         source, *options = _PARTS[name]
         return run(*options, "-c", str(SOURCES / source), "-o", str(place / f"{name}.o"))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(count_cores()) as pool:
         errors = [error for error in pool.map(compile_part, _PARTS) if error is not None]
     if errors:
         return errors[0]
