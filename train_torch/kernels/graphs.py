@@ -23,6 +23,7 @@ from torch import Tensor
 
 from train_torch.kernels.layer import (
     MATRICES,
+    LayerCall,
     LayerGradients,
     LayerRun,
     LayerSettings,
@@ -73,20 +74,18 @@ class GraphKernel:
         self._refused = False
 
     @torch.no_grad()
-    def forward(
-        self, settings: LayerSettings, drive: Tensor | None, w: Matrices, *, learns: bool
-    ) -> tuple[LayerRun, Trajectory | None]:
+    def forward(self, call: LayerCall, *, learns: bool) -> tuple[LayerRun, Trajectory | None]:
         """Run all steps."""
-        raster = input_raster(settings, w)
-        given = _tensors(settings, raster, drive, w)
-        key = _key(settings, given, learns)
+        raster = input_raster(call)
+        given = _tensors(call, raster)
+        key = _key(call.settings, given, learns)
         session = self._sessions.get(key)
         if self._refused or (session is not None and session.is_waiting()):
-            return self._plain.run(settings, raster, drive, w, learns=learns)
+            return self._plain.run(call, raster, learns=learns)
         if session is None:
-            session = self._record(settings, given, learns)
+            session = self._record(call.settings, given, learns)
             if session is None:
-                return self._plain.run(settings, raster, drive, w, learns=learns)
+                return self._plain.run(call, raster, learns=learns)
             self._sessions[key] = session
             while len(self._sessions) > self._at_most:
                 self._sessions.popitem(last=False)
@@ -95,25 +94,20 @@ class GraphKernel:
 
     @torch.no_grad()
     def backward(
-        self,
-        settings: LayerSettings,
-        drive: Tensor | None,
-        w: Matrices,
-        trajectory: Trajectory,
-        grads: LayerGradients,
+        self, call: LayerCall, trajectory: Trajectory, grads: LayerGradients
     ) -> tuple[Tensor | None, Matrices]:
         """Return the gradients of the drive and of the matrices."""
         session = trajectory.parts.get("session")
         if session is None:
-            return self._plain.backward(settings, drive, w, trajectory, grads)
+            return self._plain.backward(call, trajectory, grads)
         try:
             found: tuple[Tensor | None, Matrices] = session.backward(grads)
         except RuntimeError as error:
             self._refuse(error)
-            raster = input_raster(settings, w)
-            _, again = self._plain.run(settings, raster, drive, w, learns=True)
+            raster = input_raster(call)
+            _, again = self._plain.run(call, raster, learns=True)
             assert again is not None
-            return self._plain.run_back(settings, raster, drive, w, again, grads)
+            return self._plain.run_back(call, raster, again, grads)
         return found
 
     def _record(
@@ -144,10 +138,11 @@ class _Session:
         self._plain, self._recorder, self._learns = plain, recorder, learns
         self._given = {name: x.clone() for name, x in given.items()}
         held = self._given
-        self._settings = dataclasses.replace(
+        fixed = dataclasses.replace(
             settings, v_start_exc=held["v_start_exc"], v_start_inh=held.get("v_start_inh"),
             external=held.get("external"), events=None,
         )  # fmt: skip
+        self._call = LayerCall.of(fixed, held.get("drive"), *(held.get(n) for n in MATRICES))
         self._backs: dict[Any, tuple[dict[str, Tensor], Any, Callable[[], None]]] = {}
         self._trajectory: weakref.ref[Trajectory] | None = None
         expected = self._work()[0]
@@ -157,11 +152,7 @@ class _Session:
             raise RuntimeError("a graph's spikes differ from those it was recorded from")
 
     def _work(self) -> tuple[LayerRun, Trajectory | None]:
-        held = self._given
-        return self._plain.run(
-            self._settings, held.get("raster"), held.get("drive"), _matrices(held),
-            learns=self._learns,
-        )  # fmt: skip
+        return self._plain.run(self._call, self._given.get("raster"), learns=self._learns)
 
     def is_waiting(self) -> bool:
         """Return whether the memory holds a trajectory whose way back may still come."""
@@ -211,26 +202,17 @@ class _Session:
         trajectory = Trajectory(parts={
             name: list(part) for name, part in self._kept.parts.items()
         })  # fmt: skip
-        held = self._given
-        return self._plain.run_back(
-            self._settings, held.get("raster"), held.get("drive"), _matrices(held), trajectory,
-            grads,
-        )  # fmt: skip
+        return self._plain.run_back(self._call, self._given.get("raster"), trajectory, grads)
 
 
-def _tensors(
-    settings: LayerSettings, raster: Tensor | None, drive: Tensor | None, w: Matrices
-) -> dict[str, Tensor]:
+def _tensors(call: LayerCall, raster: Tensor | None) -> dict[str, Tensor]:
     """Return by name all that a layer reads."""
+    settings = call.settings
     found = {
-        "raster": raster, "drive": drive, "external": settings.external,
-        "v_start_exc": settings.v_start_exc, "v_start_inh": settings.v_start_inh, **w,
+        "raster": raster, "drive": call.drive, "external": settings.external,
+        "v_start_exc": settings.v_start_exc, "v_start_inh": settings.v_start_inh, **call.w,
     }  # fmt: skip
     return {name: x for name, x in found.items() if x is not None}
-
-
-def _matrices(held: dict[str, Tensor]) -> Matrices:
-    return {name: held.get(name) for name in MATRICES}
 
 
 def _key(settings: LayerSettings, given: dict[str, Tensor], learns: bool) -> Any:

@@ -68,6 +68,9 @@ class CurrentCells:
         return [self.leak, self.tau_ms, self.v_th, self.slope]
 
 
+Cells = ConductanceCells | CurrentCells
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EventTable:
     """Input spikes of a batch, by trial, then step.
@@ -145,7 +148,7 @@ class LayerSettings:
 
     Attributes
     ----------
-    exc, inh : ConductanceCells or CurrentCells
+    exc, inh : Cells
     n_steps : int
     v_start_exc, v_start_inh : Tensor, (trial, cell), mV (or 1)
         Initial voltages; no I cells without the latter.
@@ -160,8 +163,8 @@ class LayerSettings:
     keeping : Keeping
     """
 
-    exc: ConductanceCells | CurrentCells
-    inh: ConductanceCells | CurrentCells
+    exc: Cells
+    inh: Cells
     n_steps: int
     v_start_exc: Tensor
     v_start_inh: Tensor | None = None
@@ -176,6 +179,44 @@ class LayerSettings:
     def n_inh(self) -> int:
         """Number of I cells."""
         return 0 if self.v_start_inh is None else self.v_start_inh.shape[1]
+
+    def cells(self, population: str) -> Cells:
+        """Return the constants of population ``e`` or ``i``."""
+        return self.exc if population == "e" else self.inh
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Float type of the layer."""
+        return self.v_start_exc.dtype
+
+
+Matrices = dict[str, Tensor | None]
+"""By the names of `MATRICES`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerCall:
+    """What a kernel is called with: the layer, its input from below, its weights.
+
+    Attributes
+    ----------
+    settings : LayerSettings
+    drive : Tensor, (step, trial, E cell), µS, or None
+        Kicks from the layer below.
+    w : dict of str to Tensor or None, (pre, post)
+        Weights as a step uses them, one entry for each of `MATRICES`.
+    """
+
+    settings: LayerSettings
+    drive: Tensor | None
+    w: Matrices
+
+    @classmethod
+    def of(
+        cls, settings: LayerSettings, drive: Tensor | None, *matrices: Tensor | None
+    ) -> LayerCall:
+        """Return the call with matrices in the order of `MATRICES`."""
+        return cls(settings=settings, drive=drive, w=dict(zip(MATRICES, matrices, strict=True)))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -210,32 +251,6 @@ class LayerRun:
     lost_step: Tensor
 
 
-Matrices = dict[str, Tensor | None]
-
-
-class Kernel(Protocol):
-    """Runs a layer forward and backward."""
-
-    name: str
-
-    def forward(
-        self, settings: LayerSettings, drive: Tensor | None, w: Matrices, *, learns: bool
-    ) -> tuple[LayerRun, Trajectory | None]:
-        """Run all steps; keep what the way back needs if it `learns`."""
-        ...
-
-    def backward(
-        self,
-        settings: LayerSettings,
-        drive: Tensor | None,
-        w: Matrices,
-        trajectory: Trajectory,
-        grads: LayerGradients,
-    ) -> tuple[Tensor | None, Matrices]:
-        """Return the gradient of the drive and of the matrices that `grads` wants."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerGradients:
     """What arrives from above: gradients of spikes, counts and out; and whose are wanted."""
@@ -244,6 +259,22 @@ class LayerGradients:
     counts: Tensor | None
     out: Tensor | None
     wanted: frozenset[str]
+
+
+class Kernel(Protocol):
+    """Runs a layer forward and backward."""
+
+    name: str
+
+    def forward(self, call: LayerCall, *, learns: bool) -> tuple[LayerRun, Trajectory | None]:
+        """Run all steps; keep what the way back needs if it `learns`."""
+        ...
+
+    def backward(
+        self, call: LayerCall, trajectory: Trajectory, grads: LayerGradients
+    ) -> tuple[Tensor | None, Matrices]:
+        """Return the gradient of the drive and of the matrices that `grads` wants."""
+        ...
 
 
 def layer(
@@ -271,11 +302,11 @@ def layer(
 class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kernel: Kernel, settings: LayerSettings, *given: Tensor | None) -> Any:
-        drive, *matrices = (None if x is None else x.detach().contiguous() for x in given)
-        w = dict(zip(MATRICES, matrices, strict=True))
-        run, trajectory = kernel.forward(settings, drive, w, learns=any(ctx.needs_input_grad))
+        tensors = tuple(None if x is None else x.detach().contiguous() for x in given)
+        call = LayerCall.of(settings, *tensors)
+        run, trajectory = kernel.forward(call, learns=any(ctx.needs_input_grad))
         ctx.kernel, ctx.settings, ctx.trajectory = kernel, settings, trajectory
-        ctx.save_for_backward(drive, *matrices)
+        ctx.save_for_backward(*tensors)
         rest = (run.spikes_inh, run.counts_inh, run.lost_step)
         ctx.mark_non_differentiable(*(x for x in rest if x is not None))
         ctx.set_materialize_grads(False)
@@ -286,7 +317,7 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        drive, *matrices = ctx.saved_tensors
+        call = LayerCall.of(ctx.settings, *ctx.saved_tensors)
         trajectory: Trajectory = ctx.trajectory
         if trajectory.spent:
             raise RuntimeError(
@@ -299,9 +330,7 @@ class _Layer(torch.autograd.Function):
         }
         counts, _, spikes, _, out, _ = (None if g is None else g.contiguous() for g in grads)
         arriving = LayerGradients(spikes=spikes, counts=counts, out=out, wanted=frozenset(wanted))
-        for_drive, made = ctx.kernel.backward(
-            ctx.settings, drive, dict(zip(MATRICES, matrices, strict=True)), trajectory, arriving
-        )
+        for_drive, made = ctx.kernel.backward(call, trajectory, arriving)
         trajectory.parts.clear()
         return None, None, for_drive, *(made.get(name) for name in MATRICES)
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from train_torch.kernels.layer import (
     MATRICES,
     CurrentCells,
+    LayerCall,
     LayerGradients,
     LayerRun,
-    LayerSettings,
     Matrices,
     Trajectory,
 )
@@ -76,14 +76,12 @@ class CppKernel:
 
     name = "cpp"
 
-    def forward(
-        self, settings: LayerSettings, drive: Tensor | None, w: Matrices, *, learns: bool
-    ) -> tuple[LayerRun, Trajectory | None]:
+    def forward(self, call: LayerCall, *, learns: bool) -> tuple[LayerRun, Trajectory | None]:
         """Run all steps."""
+        settings, w_out = call.settings, call.w["w_out"]
         start = settings.v_start_exc
         n_steps, (n_trials, n_exc), n_inh = settings.n_steps, start.shape, settings.n_inh
-        function, given, held = self._prepare(settings, drive, w)
-        w_out = w["w_out"]
+        function, given, held = self._prepare(call)
         tensors: dict[str, Tensor | None] = {
             "counts_exc": start.new_zeros((n_trials, n_exc)),
             "counts_inh": start.new_zeros((n_trials, n_inh)) if n_inh else None,
@@ -111,19 +109,14 @@ class CppKernel:
         ), Trajectory(parts=dict(kept)) if learns else None  # fmt: skip
 
     def backward(
-        self,
-        settings: LayerSettings,
-        drive: Tensor | None,
-        w: Matrices,
-        trajectory: Trajectory,
-        grads: LayerGradients,
+        self, call: LayerCall, trajectory: Trajectory, grads: LayerGradients
     ) -> tuple[Tensor | None, Matrices]:
         """Return the gradients of the drive and of the matrices."""
-        function, given, held = self._prepare(settings, drive, w)
+        function, given, held = self._prepare(call)
         made: Matrices = {
-            name: torch.zeros_like(_there(w[name])) for name in MATRICES if name in grads.wanted
+            n: torch.zeros_like(_there(call.w[n])) for n in MATRICES if n in grads.wanted
         }
-        for_drive = torch.empty_like(_there(drive)) if "drive" in grads.wanted else None
+        for_drive = torch.empty_like(_there(call.drive)) if "drive" in grads.wanted else None
         into = _pointers(_Gradients, {
             **made, "drive": for_drive, "from_spikes": grads.spikes, "from_counts": grads.counts,
             "from_out": grads.out,
@@ -135,14 +128,15 @@ class CppKernel:
             self._memory.give(memory)
         return for_drive, made
 
-    def _prepare(self, settings: LayerSettings, drive: Tensor | None, w: Matrices) -> Any:
+    def _prepare(self, call: LayerCall) -> Any:
         """Return the library's functions by name, what they are given, and what must live on."""
+        settings, w = call.settings, call.w
         start, events = settings.v_start_exc.contiguous(), settings.events
         external = settings.external
         numbers = [*settings.exc.numbers(), *settings.inh.numbers()]
         cells = (ctypes.c_double * len(numbers))(*numbers)
         tensors: dict[str, Tensor | None] = {
-            **w, "drive": drive, "v_start_exc": start,
+            **w, "drive": call.drive, "v_start_exc": start,
             "v_start_inh": None if settings.v_start_inh is None
             else settings.v_start_inh.contiguous(),
             "external": None if external is None else external.to(start.dtype).contiguous(),

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from train_torch.kernels.cells import LOST_MV, CellState, free_membrane
 from train_torch.kernels.layer import (
+    Cells,
     ConductanceCells,
     CurrentCells,
+    LayerCall,
     LayerGradients,
     LayerRun,
     LayerSettings,
@@ -62,24 +64,17 @@ class PlainKernel:
     name = "function"
 
     @torch.no_grad()
-    def forward(
-        self, settings: LayerSettings, drive: Tensor | None, w: Matrices, *, learns: bool
-    ) -> tuple[LayerRun, Trajectory | None]:
+    def forward(self, call: LayerCall, *, learns: bool) -> tuple[LayerRun, Trajectory | None]:
         """Run all steps."""
-        return self.run(settings, input_raster(settings, w), drive, w, learns=learns)
+        return self.run(call, input_raster(call), learns=learns)
 
     def run(
-        self,
-        settings: LayerSettings,
-        raster: Tensor | None,
-        drive: Tensor | None,
-        w: Matrices,
-        *,
-        learns: bool,
+        self, call: LayerCall, raster: Tensor | None, *, learns: bool
     ) -> tuple[LayerRun, Trajectory | None]:
         """Run all steps on a raster of :func:`input_raster`; the host never waits."""
+        settings = call.settings
         state, every = _at_start(settings), settings.keeping.checkpoint_steps
-        n_steps, w_out = settings.n_steps, w["w_out"]
+        n_steps, w_out = settings.n_steps, call.w["w_out"]
         counts = {p: torch.zeros_like(cells.v_mv) for p, cells in state.items()}
         spikes: dict[str, list[Tensor]] = {p: [] for p in state}
         out: list[Tensor] = []
@@ -89,7 +84,7 @@ class PlainKernel:
         for t in range(n_steps):
             if learns and (t % every == 0 if every else t == 0):
                 states.append(state)
-            state, record = _step(settings, state, t, raster, drive, w)
+            state, record = _step(call, state, t, raster)
             if learns and not every:
                 records.append(_all_kept(record, settings))
             sane = torch.stack([cells.sane for cells in state.values()]).all()
@@ -109,27 +104,20 @@ class PlainKernel:
 
     @torch.no_grad()
     def backward(
-        self,
-        settings: LayerSettings,
-        drive: Tensor | None,
-        w: Matrices,
-        trajectory: Trajectory,
-        grads: LayerGradients,
+        self, call: LayerCall, trajectory: Trajectory, grads: LayerGradients
     ) -> tuple[Tensor | None, Matrices]:
         """Return the gradients of the drive and of the matrices."""
-        raster = input_raster(settings, w)
-        return self.run_back(settings, raster, drive, w, trajectory, grads)
+        return self.run_back(call, input_raster(call), trajectory, grads)
 
     def run_back(
         self,
-        settings: LayerSettings,
+        call: LayerCall,
         raster: Tensor | None,
-        drive: Tensor | None,
-        w: Matrices,
         trajectory: Trajectory,
         grads: LayerGradients,
     ) -> tuple[Tensor | None, Matrices]:
         """Return the gradients of the drive and of the matrices; the host never waits."""
+        settings, drive, w = call.settings, call.drive, call.w
         made = {n: torch.zeros_like(x) for n, x in w.items() if x is not None and n in grads.wanted}
         for_drive = (
             torch.empty_like(drive) if drive is not None and "drive" in grads.wanted else None
@@ -138,8 +126,8 @@ class PlainKernel:
         if settings.v_start_inh is not None:
             populations["i"] = settings.v_start_inh
         a = {p: _Adjoint.zero(start) for p, start in populations.items()}
-        for t, before, record in _backward(settings, raster, drive, w, trajectory):
-            fired = record["e"].fired.to(_dtype(settings))
+        for t, before, record in _backward(call, raster, trajectory):
+            fired = record["e"].fired.to(settings.dtype)
             exc = a["e"]
             for more in (grads.counts, None if grads.spikes is None else grads.spikes[t]):
                 if more is not None:
@@ -149,7 +137,7 @@ class PlainKernel:
                 if "w_out" in made:
                     made["w_out"].addmm_(fired.T, grads.out[t])
             for population, adjoint in a.items():
-                cells = settings.exc if population == "e" else settings.inh
+                cells = settings.cells(population)
                 v = _voltage(record[population], settings, cells)
                 _cells_back(cells, adjoint, record[population], v, before[population])
             if "w_in" in made and raster is not None:
@@ -181,11 +169,6 @@ class PlainKernel:
             adjoint.spikes = arriving[population]
 
 
-def _dtype(settings: LayerSettings) -> torch.dtype:
-    """Return the float type of a layer."""
-    return settings.v_start_exc.dtype
-
-
 def _at_start(settings: LayerSettings) -> State:
     state = {"e": CellState.at(settings.v_start_exc)}
     if settings.v_start_inh is not None:
@@ -193,21 +176,17 @@ def _at_start(settings: LayerSettings) -> State:
     return state
 
 
-def input_raster(settings: LayerSettings, w: Matrices) -> Tensor | None:
+def input_raster(call: LayerCall) -> Tensor | None:
     """Return the input spikes of each step as counts, (step, trial, channel), in bytes."""
-    events, w_in = settings.events, w["w_in"]
+    events, w_in = call.settings.events, call.w["w_in"]
     return None if events is None or w_in is None else events.raster(w_in.shape[0])
 
 
 def _step(
-    settings: LayerSettings,
-    state: State,
-    t: int,
-    raster: Tensor | None,
-    drive: Tensor | None,
-    w: Matrices,
+    call: LayerCall, state: State, t: int, raster: Tensor | None
 ) -> tuple[State, dict[str, _Record]]:
     """Return the populations one step later, and what happened."""
+    settings, w = call.settings, call.w
 
     def kick(name: str, pre: str) -> Tensor | None:
         matrix = w[name]
@@ -217,9 +196,9 @@ def _step(
     if raster is not None and w["w_in"] is not None:
         from_input = raster[t].to(w["w_in"].dtype) @ w["w_in"]
         feed = from_input if feed is None else feed + from_input
-    for more in (drive, settings.external):
+    for more in (call.drive, settings.external):
         if more is not None:
-            feed = more[t].to(_dtype(settings)) + (0.0 if feed is None else feed)
+            feed = more[t].to(settings.dtype) + (0.0 if feed is None else feed)
     if feed is None:
         feed = torch.zeros_like(state["e"].v_mv)
     if settings.bias_us:
@@ -236,7 +215,7 @@ def _step(
 
 
 def _cells_step(
-    cells: ConductanceCells | CurrentCells, s: CellState, exc: Tensor, inh: Tensor | None
+    cells: Cells, s: CellState, exc: Tensor, inh: Tensor | None
 ) -> tuple[CellState, _Record]:
     if isinstance(cells, CurrentCells):
         return _current_step(cells, s, exc if inh is None else exc - inh)
@@ -277,12 +256,10 @@ def _current_step(cells: CurrentCells, s: CellState, kick: Tensor) -> tuple[Cell
     return state, _Record(v=v, ge=None, gi=None, free=None, fired=fired, cut=cut)
 
 
-def _kept(
-    record: _Record, settings: LayerSettings, cells: ConductanceCells | CurrentCells
-) -> _Record:
+def _kept(record: _Record, settings: LayerSettings, cells: Cells) -> _Record:
     """Return a record in the float type in which it is kept."""
-    dtype = settings.keeping.dtype_for(_dtype(settings))
-    if dtype == _dtype(settings):
+    dtype = settings.keeping.dtype_for(settings.dtype)
+    if dtype == settings.dtype:
         return record
     # With fewer digits a voltage is kept as its distance from threshold: it matters close to it.
     v = record.v - _threshold(cells)
@@ -294,31 +271,24 @@ def _kept(
 
 
 def _all_kept(record: dict[str, _Record], settings: LayerSettings) -> dict[str, _Record]:
-    return {
-        p: _kept(r, settings, settings.exc if p == "e" else settings.inh) for p, r in record.items()
-    }
+    return {p: _kept(r, settings, settings.cells(p)) for p, r in record.items()}
 
 
-def _threshold(cells: ConductanceCells | CurrentCells) -> float:
+def _threshold(cells: Cells) -> float:
     return cells.v_th if isinstance(cells, CurrentCells) else cells.cell.v_th_mv
 
 
-def _voltage(
-    record: _Record, settings: LayerSettings, cells: ConductanceCells | CurrentCells
-) -> Tensor:
+def _voltage(record: _Record, settings: LayerSettings, cells: Cells) -> Tensor:
     """Return the voltage before the reset, in the float type of the layer."""
-    dtype = _dtype(settings)
+    dtype = settings.dtype
     return record.v if record.v.dtype == dtype else record.v.to(dtype) + _threshold(cells)
 
 
 def _backward(
-    settings: LayerSettings,
-    raster: Tensor | None,
-    drive: Tensor | None,
-    w: Matrices,
-    trajectory: Trajectory,
+    call: LayerCall, raster: Tensor | None, trajectory: Trajectory
 ) -> Iterator[tuple[int, State, dict[str, _Record]]]:
     """Yield steps from the last to the first: number, state before, record."""
+    settings = call.settings
     every = settings.keeping.checkpoint_steps or settings.n_steps
     for part in range(len(trajectory.parts["states"]) - 1, -1, -1):
         first = part * every
@@ -328,7 +298,7 @@ def _backward(
         if settings.keeping.checkpoint_steps:
             records, now = [], state
             for t in range(first, last):
-                now, record = _step(settings, now, t, raster, drive, w)
+                now, record = _step(call, now, t, raster)
                 records.append(_all_kept(record, settings))
         for t in range(last - 1, first - 1, -1):
             before = _after(settings, state, records[t - first - 1]) if t > first else state
@@ -339,7 +309,7 @@ def _after(settings: LayerSettings, like: State, records: dict[str, _Record]) ->
     """Return the state after a recorded step, as far as the way back looks at it."""
     state = {}
     for population, record in records.items():
-        cells = settings.exc if population == "e" else settings.inh
+        cells = settings.cells(population)
         reset = cells.cell.v_reset_mv if isinstance(cells, ConductanceCells) else 0.0
         held = record.fired if record.free is None else record.fired | ~record.free
         v = _voltage(record, settings, cells).masked_fill(held, reset)
@@ -351,9 +321,7 @@ def _after(settings: LayerSettings, like: State, records: dict[str, _Record]) ->
     return state
 
 
-def _cells_back(
-    cells: ConductanceCells | CurrentCells, a: _Adjoint, r: _Record, v: Tensor, before: CellState
-) -> None:
+def _cells_back(cells: Cells, a: _Adjoint, r: _Record, v: Tensor, before: CellState) -> None:
     """Replace the adjoints of a population by those of the step before."""
     if isinstance(cells, CurrentCells):
         bump = Surrogate(kind="arctan", slope=cells.slope).derivative(v - cells.v_th)

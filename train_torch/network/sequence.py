@@ -10,15 +10,7 @@ import torch
 from torch import Tensor
 
 from train_torch.kernels.graphs import GraphKernel
-from train_torch.kernels.layer import (
-    ConductanceCells,
-    CurrentCells,
-    EventTable,
-    Keeping,
-    Kernel,
-    LayerSettings,
-    layer,
-)
+from train_torch.kernels.layer import Cells, EventTable, Keeping, Kernel, LayerSettings, layer
 from train_torch.kernels.library import why_missing
 from train_torch.kernels.native import CppKernel, integrate
 from train_torch.kernels.plain import PlainKernel
@@ -32,8 +24,6 @@ log = logging.getLogger("pingbridge")
 
 KERNELS = ("auto", "eager", "function", "cpp")
 """What can run the steps; ``eager`` is no kernel but the loop that autograd follows."""
-
-Cells = ConductanceCells | CurrentCells
 
 
 def choose_kernel(name: str, device: torch.device, *, only_eager: str | None) -> Kernel | None:
