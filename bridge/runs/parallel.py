@@ -7,6 +7,7 @@ own for each item, spawned from one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import pickle
@@ -14,18 +15,35 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from bridge.runs.store import Result, ResultStore
+from bridge.runs.store import MISSING, Result, ResultStore
 
 Task = Callable[..., Result]
 """Called with an item, and with its seed where seeds are asked for."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """In place of the result of an item that failed.
+
+    Attributes
+    ----------
+    error : str
+        Kind and reason, in one line.
+    traceback : str
+    """
+
+    error: str
+    traceback: str
 
 
 CONNECT_S = 10.0
@@ -112,14 +130,16 @@ def parallel_map(
         pool = stack.enter_context(
             _open_pool(make_task, jobs, scheduler, apart=apart, threads=threads)
         )
-        bar = stack.enter_context(_progress(label, len(indices)))
+        bar = stack.enter_context(progress(label, len(indices)))
         waiting = iter(indices)
         started: deque[tuple[int, Any]] = deque()  # (index, future, or a result that was held)
 
         def start_next() -> None:
             for index in waiting:
-                stored = store.get(index) if store is not None and index in held else None
-                started.append((index, stored or pool.start(arguments(index))))
+                stored = store.get(index) if store is not None and index in held else MISSING
+                started.append(
+                    (index, pool.start(arguments(index)) if stored is MISSING else stored)
+                )
                 return
 
         for _ in range(2 * pool.width):
@@ -153,6 +173,32 @@ def _finished(future: Any, others: Sequence[Any]) -> Result:
             one.result()
     found: Result = future.result()
     return found
+
+
+def guarded(make_task: Callable[[], Task]) -> Callable[[], Callable[..., Any]]:
+    """Return a maker of tasks that return :class:`Failed` where those of `make_task` raise."""
+    return functools.partial(_Guarded, make_task)
+
+
+class _Guarded:
+    def __init__(self, make_task: Callable[[], Task]) -> None:
+        self._task = make_task()
+
+    def __call__(self, *arguments: Any) -> Any:
+        return outcome_of(self._task, *arguments)
+
+    def close(self) -> None:
+        _close(self._task)
+
+
+def outcome_of(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns, or :class:`Failed`."""
+    try:
+        return function(*arguments)
+    except Exception as error:  # whatever the step of a user raises: it is reported, not lost
+        reason = " ".join(str(error).split())
+        kind = type(error).__name__
+        return Failed(f"{kind}: {reason}" if reason else kind, traceback.format_exc())
 
 
 class _Pool(Protocol):
@@ -381,7 +427,7 @@ class _Silent:
 
 
 @contextlib.contextmanager
-def _progress(label: str | None, n_items: int) -> Iterator[Any]:
+def progress(label: str | None, n_items: int) -> Iterator[Any]:
     """Give a progress bar on a terminal, else something that shows nothing."""
     if label is None or not sys.stderr.isatty():
         yield _Silent()

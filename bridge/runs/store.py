@@ -1,4 +1,7 @@
-"""Results of a long job, item by item on disk, so that a killed job goes on where it stopped."""
+"""Results of a long job on disk, item by item: written whole, read back exactly, never unpickled.
+
+Which items are run again, and when the folder goes, is decided in `studies.stored`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,6 +19,15 @@ from bridge.atomic import PARTIAL_PREFIX, to_json_text, write_atomically, write_
 
 Result = Mapping[str, Any]
 """What one item yields: arrays, and anything that JSON holds."""
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+"""What :meth:`ResultStore.get` returns where there is no item, or a damaged one."""
 
 _KEY_FILE = "job.json"
 _JSON_ENTRY = "json"
@@ -52,87 +64,117 @@ def job_key(description: Any) -> str:
 
 
 class ResultStore:
-    """A folder that holds the finished items of one job.
-
-    Each item is a file of its own, written whole or not at all, never unpickled.
+    """A folder that holds the finished items of one job; made when the first one is written.
 
     Parameters
     ----------
     folder : path
-        Made if missing.
     key : str
-        From :func:`job_key`.
+        Hash of what decides the results.
     n_items : int
-
-    Raises
-    ------
-    ValueError
-        If the folder holds items of another job: they would end up in the same table.
     """
 
-    def __init__(self, folder: str | Path, *, key: str, n_items: int) -> None:
+    def __init__(self, folder: str | Path, *, key: str, n_items: int, check: bool = True) -> None:
         self.folder = Path(folder)
         self.n_items = n_items
-        mark = {"key": key, "n_items": n_items}
-        held = self._held()
-        if held is not None and held != mark:
+        self._mark = {"key": key, "n_items": n_items}
+        if check and self.is_of_another_job():
             raise ValueError(
                 f"{self.folder} holds unfinished results of another configuration; choose another "
                 "--out-dir, or clear this one with --wipe-dir"
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(f"{PARTIAL_PREFIX}*"):
-            leftover.unlink()
-        if held is None:
-            write_text(self.folder / _KEY_FILE, to_json_text(mark))
+
+    def is_of_another_job(self) -> bool:
+        """Return whether the folder holds something that is not of this job; touches nothing."""
+        try:
+            return bool(json.loads((self.folder / _KEY_FILE).read_text()) != self._mark)
+        except FileNotFoundError:
+            return bool(self.done())
+        except (OSError, ValueError):  # damaged: nobody knows whose it is
+            return True
 
     def done(self) -> list[int]:
-        """Return the numbers of the items that are there."""
-        found = (path.stem for path in self.folder.glob("*.npz"))
-        return sorted(int(stem) for stem in found if stem.isdigit() and int(stem) < self.n_items)
+        """Return the numbers of the items that are there, damaged ones included."""
+        try:
+            names = {path.name for path in self.folder.iterdir()}
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [k for k in range(self.n_items) if self._path(k).name in names]
 
-    def get(self, index: int) -> dict[str, Any] | None:
-        """Return an item, or None where it is missing or its file damaged."""
+    def get(self, index: int) -> Any:
+        """Return an item as it was put, or :data:`MISSING` where it is missing or damaged."""
         try:
             with np.load(self._path(index), allow_pickle=False) as archive:
-                found = json.loads(archive[_JSON_ENTRY].tobytes())
-                return found | {
-                    n.removeprefix("array:"): archive[n] for n in archive.files if n != _JSON_ENTRY
-                }
-        except FileNotFoundError:
-            return None
-        except Exception:  # whatever a damaged file raises: it is computed again
-            return None
+                return _decoded(json.loads(archive[_JSON_ENTRY].tobytes()), archive)
+        except Exception:  # whatever a damaged file raises: the item is computed again
+            return MISSING
 
-    def put(self, index: int, result: Result) -> None:
+    def put(self, index: int, result: Any) -> None:
         """Write an item.
+
+        Parameters
+        ----------
+        result : any
+            None, truth values, numbers (numpy's, too), text, arrays; lists, tuples, and mappings
+            by text of those. It comes back as it was, type by type.
 
         Raises
         ------
         TypeError
-            If it holds something that is neither an array nor JSON.
+            If it holds anything else.
         """
-        arrays = {n: v for n, v in result.items() if isinstance(v, np.ndarray)}
-        plain = {n: v for n, v in result.items() if n not in arrays}
+        arrays: list[np.ndarray] = []
         # Python's own JSON keeps NaN and every digit: a stored number comes back as it was.
-        text = json.dumps(plain).encode()
+        text = json.dumps(_encoded(result, arrays)).encode()
         entries: dict[str, Any] = {_JSON_ENTRY: np.frombuffer(text, dtype=np.uint8)}
-        entries |= {f"array:{name}": array for name, array in arrays.items()}
+        entries |= {str(k): array for k, array in enumerate(arrays)}
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **entries)
+        self._open()
         write_atomically(self._path(index), lambda partial: partial.write_bytes(buffer.getvalue()))
 
     def remove(self) -> None:
         """Delete the folder: the job is done and its results stand elsewhere."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _held(self) -> Any:
-        try:
-            return json.loads((self.folder / _KEY_FILE).read_text())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError):
-            return "damaged"
+    def _open(self) -> None:
+        if (self.folder / _KEY_FILE).is_file():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(f"{PARTIAL_PREFIX}*"):
+            leftover.unlink()
+        write_text(self.folder / _KEY_FILE, to_json_text(self._mark))
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:06d}.npz"
+
+
+def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
+    """Return what JSON keeps of a value; arrays are collected, containers say what they are."""
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if isinstance(value, np.generic) or kind is np.ndarray:
+        if value.dtype.hasobject:
+            raise TypeError("an array of objects can't be kept")
+        arrays.append(np.asarray(value))
+        return ["array" if kind is np.ndarray else "scalar", len(arrays) - 1]
+    if kind in (list, tuple):
+        return [kind.__name__, [_encoded(one, arrays) for one in value]]
+    if isinstance(value, Mapping) and all(type(name) is str for name in value):
+        return {name: _encoded(one, arrays) for name, one in value.items()}
+    raise TypeError(f"a {kind.__name__} can't be kept")
+
+
+def _decoded(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    if isinstance(value, dict):
+        return {name: _decoded(one, arrays) for name, one in value.items()}
+    if not isinstance(value, list):
+        return value
+    kind, content = value
+    if kind == "array":
+        return arrays[str(content)]
+    if kind == "scalar":
+        return arrays[str(content)][()]
+    found = [_decoded(one, arrays) for one in content]
+    return found if kind == "list" else tuple(found)

@@ -158,7 +158,7 @@ def test_a_result_comes_back_as_it_was(tmp_path):
     for name in ("spikes", "empty"):
         np.testing.assert_array_equal(found[name], result[name])
         assert found[name].dtype == result[name].dtype
-    with pytest.raises(ValueError, match="Object arrays"):
+    with pytest.raises(TypeError, match="array of objects"):
         store.put(0, {"bad": np.array([object()])})
 
 
