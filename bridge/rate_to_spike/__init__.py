@@ -11,10 +11,8 @@ from bridge.rate_to_spike.model_file import (
     save_rate_model,
     update_rate_model,
 )
-from bridge.rate_to_spike.tasks import (
-    AbstractTask,
-    TaskFactory,
-)
+from bridge.rate_to_spike.task_factory import TaskFactory
+from bridge.rate_to_spike.tasks import AbstractTask
 from bridge.rate_to_spike.utilities import (
     check_gpu_availability,
     create_connectivity_masks,

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.rate_to_spike.tasks import AbstractTask, Seed, TaskFactory, draws_from
+from bridge.rate_to_spike.tasks import AbstractTask, Seed, draws_from
 
 
 class GoNogoTask(AbstractTask):
@@ -200,8 +200,3 @@ class ManteTask(AbstractTask):
         first = 0 if self.encoding == "noisy" else 1
         row = first + self.trial_types.index(self.type_of(stimulus, None))
         return float(stimulus[row, self.settings["stim_on"] : self._end].mean())
-
-
-TaskFactory.register_task("go_nogo", GoNogoTask)
-TaskFactory.register_task("xor", XORTask)
-TaskFactory.register_task("mante", ManteTask)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.rate_to_spike.model_file import STEP_MS, RateModel
+from bridge.rate_to_spike.model_file import RATE_STEP_MS, RateModel
 
 LIF_STEPS = 100
 """LIF steps of one rate step, with or without down-sampling."""
@@ -133,7 +133,7 @@ def convert(
         w=model.signed_w(rectify=rectify, initial=initial),
         w_in=model.w_in,
         w_out=model.w_out.ravel(),
-        tau_d_s=model.tau_steps() * STEP_MS / 1000.0,
+        tau_d_s=model.tau_steps() * RATE_STEP_MS / 1000.0,
         inh=model.inh,
         b_out=model.b_out,
         parameters=parameters or LifParameters(),

@@ -18,8 +18,8 @@ from bridge.atomic import write_atomically
 
 REQUIRED = ("w", "w_in", "w_out", "N", "inh", "exc", "taus")
 """Fields without which a network can't be converted."""
-STEP_MS = 5.0
-"""One rate step (Source: Kim et al. 2019)."""
+RATE_STEP_MS = 5.0
+"""One step of the rate network (Source: Kim et al. 2019)."""
 FORMAT_VERSION = 1
 _HDF5 = b"MATLAB 7.3"
 

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from bridge.rate_to_spike.model_file import RateModel
 
 CEILING = 20.0
+"""Largest rate of the activations without an upper bound of their own."""
 X_NOISE, X_START_NOISE = 0.1, 0.01
+"""Standard deviations of the noise on x in a step, and of x at the start."""
 
 
 def activate(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:

@@ -15,6 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 RULES = ("strict", "published")
+DEFAULT_THRESHOLD = 0.7
+"""Amplitude that an answer must cross (Source: Kim et al. 2019)."""
+NO_RESPONSE_MAX = 0.3
+"""What a rate network's output must stay within where no answer is asked for."""
+
+
+def no_response_below(threshold: float) -> float:
+    """Return what a spiking network's output must stay below where no answer is asked for."""
+    return 1.0 - threshold
 
 
 def is_right(
@@ -29,7 +38,7 @@ def is_right(
     expected : int array
         1 or -1 for an answer of that sign, 0 for none.
     threshold : float
-        What an answer must cross; without one the output must stay below ``1 - threshold``.
+        What an answer must cross; see also :func:`no_response_below`.
     strict : bool
         The other threshold must not be crossed (of tasks whose answers have signs).
     """
@@ -37,7 +46,7 @@ def is_right(
     positive, negative = high > threshold, low < -threshold
     if strict:
         positive, negative = positive & (low > -threshold), negative & (high < threshold)
-    silent = high < 1.0 - threshold
+    silent = high < no_response_below(threshold)
     return np.where(sign > 0, positive, np.where(sign < 0, negative, silent))
 
 

@@ -1,4 +1,4 @@
-"""What a task is: inputs, targets, and when an answer is right; and the list of those known.
+"""What a task is: inputs, targets, and when an answer is right.
 
 Times are rate steps (5 ms): step `t` of an input is column `t`. A task of one's own subclasses
 :class:`AbstractTask`; docs/rate_to_spike.md has an example.
@@ -8,7 +8,6 @@ Source: Kim, Li & Sejnowski (2019), PNAS 116:22811, and the package spikeRNN.
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, cast
@@ -16,17 +15,13 @@ from typing import Any, ClassVar, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.rate_to_spike.names import normalise_name, unknown
+from bridge.rate_to_spike.scoring import DEFAULT_THRESHOLD, NO_RESPONSE_MAX
 
 Seed = bool | int | np.random.Generator | None
 """False or None: NumPy's global generator. True: that, seeded with 42. Else one of its own."""
 
 MOST_STEPS = 1_000_000
 """Longest trial, 83 minutes: a damaged file must not ask for all memory."""
-DEFAULT_THRESHOLD = 0.7
-"""Amplitude that an answer must cross (Source: Kim et al. 2019)."""
-NO_RESPONSE_MAX = 0.3
-"""What a rate network's output must stay within where no answer is asked for."""
 
 
 class Draws(Protocol):
@@ -230,72 +225,3 @@ def threshold_of(settings: Mapping[str, Any]) -> float:
         if settings.get(key) is not None:
             return float(settings[key])
     return DEFAULT_THRESHOLD
-
-
-class TaskFactory:
-    """The tasks by name."""
-
-    _registry: ClassVar[dict[str, type[AbstractTask]]] = {}
-
-    @classmethod
-    def create_task(cls, name: str, settings: Mapping[str, Any] | None = None) -> AbstractTask:
-        """Return a task with these settings; those that are missing are the published ones.
-
-        Parameters
-        ----------
-        name : str
-            In any case, with ``-`` or ``_``; or ``module:Class`` for a class that is importable.
-        settings : mapping, optional
-
-        Raises
-        ------
-        ValueError
-            For an unknown name, or settings that make no trial.
-        """
-        task = cls.task_class(name)
-        return task({**task.defaults, **(settings or {})})
-
-    @classmethod
-    def task_class(cls, name: str) -> type[AbstractTask]:
-        """Return the class of a task; see :meth:`create_task`."""
-        if isinstance(name, str) and ":" in name:
-            return _imported(name)
-        key = normalise_name(name)
-        if key not in cls._registry:
-            raise unknown("task", name, cls._registry)
-        return cls._registry[key]
-
-    @classmethod
-    def register_task(cls, name: str, task_class: type[AbstractTask]) -> None:
-        """Make a class known under a name.
-
-        Raises
-        ------
-        ValueError
-            If it is no subclass of AbstractTask.
-        """
-        _check_class(name, task_class)
-        cls._registry[normalise_name(name)] = task_class
-
-    @classmethod
-    def list_available_tasks(cls) -> list[str]:
-        """Return the names of all tasks."""
-        return sorted(cls._registry)
-
-
-def _check_class(name: str, task_class: object) -> None:
-    if not (isinstance(task_class, type) and issubclass(task_class, AbstractTask)):
-        raise ValueError(f"task {name!r}: {task_class!r} is no subclass of AbstractTask")
-
-
-def _imported(name: str) -> type[AbstractTask]:
-    module, _, attribute = name.strip().partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"task {name!r}: can't be imported ({error}); write module:Class"
-        ) from None
-    _check_class(name, found)
-    task: type[AbstractTask] = found
-    return task

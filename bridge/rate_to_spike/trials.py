@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.rate_to_spike import cognitive  # noqa: F401  # makes the built-in tasks known
 from bridge.rate_to_spike.lif import LIF_STEPS
 from bridge.rate_to_spike.model_file import RateModel
 from bridge.rate_to_spike.names import guess_task, normalise_name
-from bridge.rate_to_spike.tasks import AbstractTask, TaskFactory
+from bridge.rate_to_spike.task_factory import TaskFactory
+from bridge.rate_to_spike.tasks import AbstractTask
 
 TIMING = ("T", "stim_on", "stim_dur", "delay")
 LEGACY: Mapping[str, Mapping[str, Any]] = {

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.rate_to_spike.lif import LifParameters
-from bridge.rate_to_spike.tasks import TaskFactory
+from bridge.rate_to_spike.task_factory import TaskFactory
 
 
 def create_connectivity_masks(

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from scope.style import EXC, GREY, INH, SHADE, dress, house_style, new_figure
 
-RATE_STEP_MS = 5.0
-
 
 def draw_learning(
     losses: Sequence[float], history: Sequence[Mapping[str, float]], *, title: str = ""

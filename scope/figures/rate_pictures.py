@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from bridge.rate_to_spike.lif import LIF_STEPS, SKIPPED_STEPS
-from scope.figures.rate_figures import RATE_STEP_MS
+from bridge.rate_to_spike.model_file import RATE_STEP_MS
 from scope.files import save_figure
 from scope.style import EXC, GREY, INH, dress, house_style, mark_window, new_figure
 

@@ -27,7 +27,7 @@ from bridge.rate_to_spike.lif import (
     read_stims,
     scale_noise,
 )
-from bridge.rate_to_spike.model_file import STEP_MS, RateModel
+from bridge.rate_to_spike.model_file import RATE_STEP_MS, RateModel
 from bridge.rate_to_spike.readout import Readout
 from sim_brian.engine.circuit import RawRun
 from sim_brian.engine.program import EngineOptions, run_model
@@ -301,10 +301,10 @@ def _check_noise(noise: Any, rng: np.random.Generator, n_steps: int, n: int) -> 
 def _time_constants(model: RateModel, *, initial: bool) -> Any:
     """Return the synaptic decay (s) as published: a number where all units share one."""
     if model.taus.size == 1:
-        return float(model.taus[0] * STEP_MS / 1000.0)
+        return float(model.taus[0] * RATE_STEP_MS / 1000.0)
     if initial and model.taus_gaus0 is None:
         return None
-    return model.tau_steps(initial=initial) * STEP_MS / 1000.0
+    return model.tau_steps(initial=initial) * RATE_STEP_MS / 1000.0
 
 
 __all__ = ["RECORDED", "LIF_network_fnc", "Spikes", "Stimulation", "spikes_of", "time_axis"]

@@ -21,6 +21,7 @@ from bridge.rate_to_spike.lif import (
     scale_noise,
 )
 from bridge.rate_to_spike.readout import Readout
+from bridge.rate_to_spike.scoring import DEFAULT_THRESHOLD
 from bridge.rate_to_spike.trials import Trial, run_rng
 from bridge.runs.parallel import count_cores, parallel_map
 from bridge.runs.store import Result, ResultStore
@@ -132,7 +133,7 @@ def run_trials(
     trials: Sequence[Trial],
     *,
     seed: int,
-    threshold: float = 0.7,
+    threshold: float = DEFAULT_THRESHOLD,
     init_v: str = "uniform",
     independent: bool = False,
     keep_outputs: bool = False,

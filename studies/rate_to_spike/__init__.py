@@ -12,7 +12,8 @@ __getattr__, __dir__, __all__ = lazy_names(
             "save_rate_model",
             "update_rate_model",
         ),
-        "bridge.rate_to_spike.tasks": ("AbstractTask", "TaskFactory"),
+        "bridge.rate_to_spike.task_factory": ("TaskFactory",),
+        "bridge.rate_to_spike.tasks": ("AbstractTask",),
         "bridge.rate_to_spike.utilities": (
             "check_gpu_availability",
             "create_connectivity_masks",

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bridge.rate_to_spike.cognitive import GoNogoTask, ManteTask, XORTask
-from bridge.rate_to_spike.lif import check_factors
+from bridge.rate_to_spike.lif import check_factors, draw_v_start
 from bridge.rate_to_spike.model_file import RateModel
 from bridge.rate_to_spike.names import normalise_name, unknown
 from bridge.rate_to_spike.scoring import is_right
-from bridge.rate_to_spike.tasks import AbstractTask, TaskFactory
+from bridge.rate_to_spike.task_factory import TaskFactory
+from bridge.rate_to_spike.tasks import AbstractTask
 from bridge.rate_to_spike.trials import eval_start, make_trial, task_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class SpikingEvaluator:
         rng = np.random.default_rng(rng)
         stimulus, label = task.generate_stimulus(seed=rng)
         trial = make_trial(task, stimulus, label, 0, start=self.eval_end)
-        v0 = -65.0 + 95.0 * rng.random(model.n)
+        v0 = draw_v_start(rng, model.n)
         out = LIF_network_fnc(
             model, scaling_factor, trial.u, noise=rng, v0=v0, record=(), engine=engine
         )[5]

@@ -52,7 +52,7 @@ def refuse_for_task(settings: dict[str, Any], task: AbstractTask) -> None:
 
 def train(**given: Any) -> None:
     """Train a rate network on a cognitive task and keep the model, the curve and a checkpoint."""
-    from bridge.rate_to_spike.trials import TaskFactory
+    from bridge.rate_to_spike.task_factory import TaskFactory
     from bridge.runs.folder import RunFolder
 
     resolved, _ = resolve_options("rate train", given, RATE_TRAIN_GROUPS)

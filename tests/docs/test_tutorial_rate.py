@@ -56,7 +56,7 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
 
 
 def test_the_task_of_the_documentation_can_be_trained_and_judged(monkeypatch):
-    from bridge.rate_to_spike.tasks import TaskFactory
+    from bridge.rate_to_spike import TaskFactory
     from train_torch.rate_rnn import make_network, train_rate_rnn
 
     monkeypatch.setattr(TaskFactory, "_registry", {**TaskFactory._registry})

@@ -1,7 +1,8 @@
 """The rate network under Dale's law: construction, dynamics, training, files."""
 
 from bridge.rate_to_spike.cognitive import GoNogoTask, ManteTask, XORTask
-from bridge.rate_to_spike.tasks import AbstractTask, TaskFactory
+from bridge.rate_to_spike.task_factory import TaskFactory
+from bridge.rate_to_spike.tasks import AbstractTask
 from train_torch.rate_rnn.config import (
     AbstractLossFunction,
     AbstractRateRNN,

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CEILING = 20.0
-"""Largest rate of the activations without an upper bound of their own."""
+from bridge.rate_to_spike.rate_forward import CEILING
 
 
 def _sigmoid_slope(x: Tensor, r: Tensor) -> Tensor:

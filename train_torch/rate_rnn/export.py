@@ -11,6 +11,7 @@ import torch
 
 from bridge.atomic import write_atomically
 from bridge.rate_to_spike.model_file import FORMAT_VERSION, save_rate_model
+from bridge.rate_to_spike.task_factory import TaskFactory
 from bridge.rate_to_spike.tasks import AbstractTask
 from train_torch.rate_rnn.network import FR_RNN_dale
 from train_torch.rate_rnn.training import TrainingResult
@@ -80,8 +81,6 @@ def model_fields(
 
 def _task_name(task: AbstractTask) -> str:
     """Return what finds the task again: its name, or module:Class."""
-    from bridge.rate_to_spike.tasks import TaskFactory
-
     if task.name in TaskFactory.list_available_tasks():
         return task.name
     found = type(task)

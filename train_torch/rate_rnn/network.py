@@ -15,10 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from bridge.rate_to_spike.model_file import RateModel, load_rate_model
+from bridge.rate_to_spike.rate_forward import X_NOISE, X_START_NOISE
 from train_torch.rate_rnn.dynamics import run_rates
-
-X_NOISE, X_START_NOISE = 0.1, 0.01
-"""Standard deviations of the noise on x in a step, and of x at the start."""
 
 Noise = None | int | np.random.Generator | tuple[Any, Any]
 

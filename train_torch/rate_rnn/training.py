@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bridge.rate_to_spike.scoring import DEFAULT_THRESHOLD
 from bridge.rate_to_spike.tasks import AbstractTask, threshold_of
 from train_torch.rate_rnn.dynamics import check_activation
 from train_torch.rate_rnn.loss import check_loss, loss_op
@@ -31,7 +32,7 @@ DEFAULT_PARAMS: Mapping[str, Any] = {
     "loss_threshold": 7.0,
     "eval_freq": 100,
     "eval_tr": 100,
-    "eval_amp_thresh": 0.7,
+    "eval_amp_thresh": DEFAULT_THRESHOLD,
     "activation": "sigmoid",
     "loss_fn": "l2",
     "P_rec": 0.2,
