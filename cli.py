@@ -12,11 +12,11 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from typing import Any
 
 import argh
 
+from bridge.home import version
 from bridge.runs.options import parent_parser
 from bridge.runs.parser import Parser
 from studies import common
@@ -33,7 +33,7 @@ _DESCRIPTION = (
 def build_parser() -> Parser:
     """Return the parser of all commands; their flags come from the option groups."""
     parser = Parser(prog="pingbridge", description=_DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"pingbridge {_version()}")
+    parser.add_argument("--version", action="version", version=f"pingbridge {version()}")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_commands(commands, COMMANDS)
     for name, (text, own) in COMMAND_GROUPS.items():
@@ -49,13 +49,6 @@ def _add_commands(parsers: Any, commands: tuple[Command, ...]) -> None:
             parents=[parent_parser(*one.groups)],
         )  # fmt: skip
         argh.set_default_command(made, one.function)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("pingbridge")
-    except metadata.PackageNotFoundError:  # run from a source folder
-        return "unknown"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from bridge.runs.groups_rate import (
     RATE_TRAIN_GROUPS,
 )
 from bridge.runs.options import Options
+from bridge.runs.recipes import RECIPES_GROUPS
 from studies.clustered import commands as clustered
 from studies.clustered import meanfield
 from studies.groups import GROUPS
@@ -35,6 +36,7 @@ from studies.oscilloscope.train import train
 from studies.oscilloscope.video import video
 from studies.rate_to_spike import commands as rate_spiking
 from studies.rate_to_spike import train_command as rate
+from studies.recipes import recipes
 
 
 class Command(NamedTuple):
@@ -88,6 +90,11 @@ COMMANDS = (
         doctor,
         "Say what this machine can run, what each target needs, and how to get it.",
         GROUPS["doctor"],
+    ),
+    Command(
+        recipes,
+        "List the recipes that ship, each with its command, or print one of them.",
+        RECIPES_GROUPS,
     ),
     Command(
         lateral_line,

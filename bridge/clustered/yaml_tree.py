@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_HOME = Path(__file__).resolve().parents[2]
+from bridge.runs.recipes import find_recipe
 
 
 def load_tree(source: str | Path | bytes) -> tuple[dict[str, Any], bytes, str]:
@@ -14,21 +14,23 @@ def load_tree(source: str | Path | bytes) -> tuple[dict[str, Any], bytes, str]:
     Parameters
     ----------
     source : path, or bytes
-        A YAML file, or its content.
+        A YAML file or the name of a shipped one (:func:`bridge.runs.recipes.find_recipe`), or the
+        content of one.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        For broken YAML (with the line), a key given twice, or a file that is no mapping.
+        For broken YAML (with the line), a key given twice, a file that is no mapping, or a name
+        that several shipped files have.
     """
     import yaml
 
     if isinstance(source, bytes):
         content, name = source, "the configuration"
     else:
-        path = find_config(Path(source))
+        path = find_recipe(source)
         name = f"config {path}"
         content = path.read_bytes()
     try:
@@ -45,21 +47,6 @@ def load_tree(source: str | Path | bytes) -> tuple[dict[str, Any], bytes, str]:
         raise ValueError(f"{name} must be a mapping of sections (init_params, architecture, ...)")
     _refuse_repeats(root, name)
     return loaded, content, name
-
-
-def find_config(path: Path) -> Path:
-    """Return a configuration file; ``configs/NAME.yaml`` is also found as ``configs/clustered/``.
-
-    Looked for in the current directory, then among the configurations of this program.
-    """
-    choices = [path]
-    if not path.is_absolute() and path.parts[:1] == ("configs",):
-        shipped = Path("configs", "clustered", *path.parts[1:])
-        choices += [shipped, _HOME / path, _HOME / shipped]
-    for choice in choices:
-        if choice.is_file():
-            return choice
-    raise FileNotFoundError(f"config {path}: no such file; name a YAML file")
 
 
 def _refuse_repeats(node: Any, name: str) -> None:

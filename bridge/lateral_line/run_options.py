@@ -9,6 +9,7 @@ from bridge.lateral_line.options import PARAM_GROUPS
 from bridge.lateral_line.params import PRESETS
 from bridge.runs.groups_scan import WorkerOptions
 from bridge.runs.options import Options, option
+from bridge.runs.recipes import RECIPE_HELP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class LateralLineOptions(Options):
         above=0,
     )  # fmt: skip
     figures: bool = option(True, "draw the figures")
-    config: Path | None = option(None, "read settings from a YAML recipe; keys are flag names")
+    config: Path | None = option(None, RECIPE_HELP)
     codegen: str = option(
         "auto", "Brian2 target; auto takes the cheapest, compilation included",
         choices=("auto", "numpy", "cython", "cpp", "cuda"),

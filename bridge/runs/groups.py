@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.runs.options import Options, option
+from bridge.runs.recipes import RECIPE_HELP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +166,7 @@ class RunOptions(Options):
     from_dir: Path | None = option(
         None, "inherit the settings, and the weights if it was trained, of an earlier run"
     )
-    config: Path | None = option(None, "read settings from a YAML recipe; keys are flag names")
+    config: Path | None = option(None, RECIPE_HELP)
     out_dir: Path | None = option(
         None, "output folder", shown_default="artifacts/oscilloscope; FROM_DIR/infer"
     )

@@ -13,7 +13,7 @@ class ClusteredOptions(Options):
     """Configuration and output."""
 
     config: Path | None = option(
-        None, "configuration (YAML)",
+        None, "configuration: a YAML file, or the name of one that ships (`pingbridge recipes`)",
         shown_default="configs/snn_long_run.yaml; perturb: "
         "configs/snn_params_with_perturbation.yaml; sweep, compare: configs/snn_test_run.yaml; "
         "meanfield: configs/2_cluster_mf.yaml",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bridge.runs.groups_scan import WorkerOptions
 from bridge.runs.options import Options, option
+from bridge.runs.recipes import RECIPE_HELP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class RateLearningOptions(Options):
 class RateTrainRunOptions(Options):
     """Run and output."""
 
-    config: Path | None = option(None, "read settings from a YAML recipe; keys are flag names")
+    config: Path | None = option(None, RECIPE_HELP)
     out_dir: Path | None = option(None, "output folder", shown_default="artifacts/rate/TASK")
     wipe_dir: bool = option(False, "clear the output folder first (only one of our own)")
     seed: int = option(0, "seed of weights, trials and noise", at_least=0, at_most=2**31 - 1)
@@ -186,7 +187,7 @@ class RatePlotOptions(Options):
 class RateRunOptions(Options):
     """Run and output."""
 
-    config: Path | None = option(None, "read settings from a YAML recipe; keys are flag names")
+    config: Path | None = option(None, RECIPE_HELP)
     out_dir: Path | None = option(
         None, "output folder", shown_default="a folder named after the command beside the model"
     )

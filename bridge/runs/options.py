@@ -47,6 +47,7 @@ def option(
     metavar: str | tuple[str, ...] | None = None,
     shown_default: str | None = None,
     aliases: Iterable[str] = (),
+    positional: bool = False,
 ) -> Any:
     """Return a dataclass field that declares an option.
 
@@ -74,6 +75,8 @@ def option(
         Words for the default where None is worked out later ("by dataset").
     aliases : iterable of str, optional
         Further spellings of the flag, without dashes.
+    positional : bool
+        Typed as a bare word, which may be left out, instead of after a flag.
     """
     declared = Declaration(
         help=help,
@@ -89,6 +92,7 @@ def option(
         metavar=metavar,
         shown_default=shown_default,
         aliases=tuple(aliases),
+        positional=positional,
     )
     return field(default=default, metadata={_METADATA: declared})
 
@@ -266,6 +270,11 @@ def add_options(
         if parameter.many:
             exact = parameter.least if parameter.least == parameter.most else None
             settings["nargs"] = exact or ("+" if parameter.least else "*")
+        if parameter.declared.positional:
+            settings["nargs"] = "?"
+            settings["metavar"] = settings.pop("dest").upper()
+            group.add_argument(parameter.key, **settings)
+            continue
         spellings = (parameter.flag, *parameter.declared.aliases)
         group.add_argument(*(f"--{one}" for one in spellings), **settings)
 
@@ -287,6 +296,8 @@ def table(*groups: Group) -> str:
         flag = ", ".join(f"`--{one}`" for one in (parameter.flag, *parameter.declared.aliases))
         if parameter.kind is bool:
             flag += f", `--no-{parameter.flag}`"
+        if parameter.declared.positional:
+            flag = f"`{parameter.key.upper()}`"
         text = parameter.declared.help
         if parameter.choices is not None:
             text += " (" + ", ".join(f"`{choice}`" for choice in parameter.choices) + ")"

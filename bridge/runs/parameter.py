@@ -34,6 +34,7 @@ class Declaration:
     metavar: str | tuple[str, ...] | None = None
     shown_default: str | None = None
     aliases: tuple[str, ...] = ()
+    positional: bool = False
 
     @property
     def bounds(self) -> str:

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bridge.home import HOME, UNKNOWN, package_version, project, version
+
 TOOL = "pingbridge"
-UNKNOWN = "unknown"
-SOURCE_FOLDER = Path(__file__).resolve().parents[2]
 GIT_SHA_VARIABLE = "PINGBRIDGE_GIT_SHA"
 _PACKAGES = ("numpy", "brian2", "torch")
 
@@ -37,7 +37,7 @@ def provenance(*, device: str | None = None) -> dict[str, Any]:
     now = datetime.datetime.now().astimezone()
     block: dict[str, Any] = {
         "tool": TOOL,
-        "tool_version": _version(TOOL, UNKNOWN),
+        "tool_version": version(),
         "git_sha": git_sha(),
         "run_id": f"r-{now:%Y%m%d-%H%M%S}",
         "started_at": now.isoformat(timespec="seconds"),
@@ -45,14 +45,14 @@ def provenance(*, device: str | None = None) -> dict[str, Any]:
         "platform": platform.platform(),
     }
     for package in _PACKAGES:
-        block[f"{package}_version"] = _version(package, "not installed")
+        block[f"{package}_version"] = package_version(package, "not installed")
     block["python_env_hash"] = python_env_hash()
     if device is not None:
         block["device"] = device
     return block
 
 
-def git_sha(folder: Path = SOURCE_FOLDER) -> str:
+def git_sha(folder: Path = HOME) -> str:
     """Return the short commit of the repository that holds `folder`.
 
     " (dirty)" is appended if a tracked file has changed; untracked files, such as run folders
@@ -69,18 +69,24 @@ def git_sha(folder: Path = SOURCE_FOLDER) -> str:
     return described or UNKNOWN
 
 
-def python_env_hash(folder: Path = SOURCE_FOLDER) -> str:
-    """Return what pins the environment: ``constraints.txt:`` and 12 hex digits of its SHA-256.
+def python_env_hash(folder: Path = HOME) -> str:
+    """Return what the environment is known by, and 12 hex digits of its SHA-256.
 
-    ``pyproject.toml`` stands in where there is no constraints.txt; "unknown" without either.
+    ``constraints.txt:`` (or ``pyproject.toml:``) of a checkout, which pins it; ``packages:`` of an
+    installed copy, the name and version of every package there.
     """
-    for name in ("constraints.txt", "pyproject.toml"):
-        try:
-            content = (folder / name).read_bytes()
-        except OSError:
-            continue
-        return f"{name}:{hashlib.sha256(content).hexdigest()[:12]}"
-    return UNKNOWN
+    if project(folder) is None:
+        from importlib import metadata  # slow to import, and only needed once a run starts
+
+        found: dict[str, str] = {}
+        for one in metadata.distributions():
+            found.setdefault(str(one.name).lower(), one.version)  # the first one is imported
+        name, content = "packages", "".join(f"{n}=={found[n]}\n" for n in sorted(found)).encode()
+    else:
+        constraints = folder / "constraints.txt"
+        path = constraints if constraints.is_file() else folder / "pyproject.toml"
+        name, content = path.name, path.read_bytes()
+    return f"{name}:{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -95,12 +101,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _version(package: str, otherwise: str) -> str:
-    from importlib import metadata  # slow to import, and only needed once a run starts
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return otherwise

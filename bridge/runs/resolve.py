@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bridge.home import CONFIGS
 from bridge.runs.inherit import InheritedRun
 from bridge.runs.options import (
     Group,
@@ -21,6 +22,7 @@ from bridge.runs.options import (
     split_given,
     to_json,
 )
+from bridge.runs.recipes import find_recipe
 
 Origin = Literal["default", "from-dir", "config", "typed"]
 
@@ -110,6 +112,8 @@ def resolve(
         inherited_name, handed_on = "--from-dir", inherited or {}
     if isinstance(recipe, Recipe):
         recipe_name, written = f"recipe {recipe.path}", recipe.values
+        if "config" in typed:
+            typed = {**typed, "config": recipe.path}  # the file that was read, not a name of it
     else:
         recipe_name, written = "recipe", recipe or {}
     layers: list[tuple[Origin, str, Mapping[str, Any]]] = [
@@ -141,6 +145,7 @@ def read_recipe(
     Parameters
     ----------
     path : path
+        A file, or the name of a shipped recipe (:func:`bridge.runs.recipes.find_recipe`).
     groups : iterable of Options subclasses, optional
         If given, keys are checked here already; :func:`resolve` checks them in any case.
     command : str, optional
@@ -149,15 +154,13 @@ def read_recipe(
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If there is no such file or recipe.
     ValueError
         For broken YAML (with the line), keys twice, unknown keys (names the nearest flag), a
-        recipe for another command.
+        recipe for another command, a name that several shipped recipes have.
     """
-    path = Path(path)
+    typed, path = path, find_recipe(path)
     name = f"recipe {path}"
-    if not path.is_file():
-        raise FileNotFoundError(f"{name}: no such file; --config takes a YAML file")
     loaded = _load_yaml(path, name)
     values: dict[str, Any] = {}
     for word, value in loaded.items():
@@ -173,9 +176,10 @@ def read_recipe(
     if meant is not None and not isinstance(meant, str):
         raise ValueError(f"{name}: command: must name one command, not {meant!r}")
     if meant is not None and command is not None and meant != command:
+        own = "" if path.is_relative_to(CONFIGS) else ", or take its command: line out"
         raise ValueError(
             f"{name} is for the command {meant!r}, not {command!r}; "
-            f"type {meant} --config {path}, or take its command: line out"
+            f"type {meant} --config {typed}{own}"
         )
     if groups is not None:
         values = _flat(values, list(groups), name)

@@ -49,13 +49,14 @@ def perturb(**given: Any) -> None:
 
 
 def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: int) -> None:
+    from bridge.runs.recipes import find_recipe
     from bridge.runs.resolve import resolve
     from studies.clustered import read_config
 
     resolved = resolve(CLUSTERED_RUN_GROUPS, given)
     where = resolved[ClusteredOptions]
     repeats, files = resolved[RepeatOptions], resolved[SpikeFileOptions]
-    path = where.config or Path(config)
+    path = find_recipe(where.config or config)
     parsed = read_config(path)
     if mode.endswith("perturb") and not parsed.perturbation:
         raise ValueError(f"{path} has no perturbation section; use clustered run")

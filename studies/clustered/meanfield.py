@@ -30,9 +30,10 @@ log = logging.getLogger("pingbridge")
 
 def _open(mode: str, resolved: Resolved) -> tuple[Path, RunFolder]:
     from bridge.runs.folder import RunFolder
+    from bridge.runs.recipes import find_recipe
 
     where = resolved[ClusteredOptions]
-    path = where.config or CONFIG
+    path = find_recipe(where.config or CONFIG)
     folder = where.save_dir or Path("simulations") / mode.replace(" ", "_")
     block = resolved.to_json() | {"config": str(path)}
     return path, RunFolder(folder, mode=mode, config=block, argv=ARGV, wipe=where.wipe_dir)

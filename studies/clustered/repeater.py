@@ -286,13 +286,14 @@ def _config_bytes(config: Any) -> bytes | None:
     if config is None or isinstance(config, bytes):
         return config
     from bridge.clustered.config import ClusteredConfig
-    from bridge.clustered.yaml_tree import dump_tree, find_config
+    from bridge.clustered.yaml_tree import dump_tree
+    from bridge.runs.recipes import find_recipe
 
     if isinstance(config, ClusteredConfig):
         return config.content
     if isinstance(config, Mapping):
         return dump_tree(dict(config)).encode()
-    return find_config(Path(config)).read_bytes()
+    return find_recipe(config).read_bytes()
 
 
 def accepts_logger(factory: StagerFactory) -> bool:

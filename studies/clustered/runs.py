@@ -80,6 +80,7 @@ def analysis_settings(resolved: Resolved, n_clusters: int | None) -> dict[str, A
 
 def measured_values(mode: str, given: dict[str, Any], n: int) -> Any:
     """Return values, a function that measures them all, the run folder, and the entry's name."""
+    from bridge.runs.recipes import find_recipe
     from bridge.runs.resolve import resolve
     from studies.clustered import read_config, repeat_seeds
     from studies.clustered.repeater import Repeater
@@ -88,7 +89,7 @@ def measured_values(mode: str, given: dict[str, Any], n: int) -> Any:
     resolved = resolve(CLUSTERED_SWEEP_GROUPS, given)
     where, what = resolved[ClusteredOptions], resolved[ParameterOptions]
     repeats = resolved[RepeatOptions]
-    path = where.config or Path("configs/snn_test_run.yaml")
+    path = find_recipe(where.config or "configs/snn_test_run.yaml")
     parsed = read_config(path)
     values = list(what.values)
     if len(set(values)) != len(values):

@@ -11,7 +11,7 @@ from importlib import metadata
 
 import pytest
 
-from bridge.runs import provenance as provenance_module
+from bridge import home
 from bridge.runs.provenance import git_sha, provenance, python_env_hash
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -65,8 +65,30 @@ def test_packages_that_are_not_installed_are_said_to_be_so(monkeypatch):
 
     monkeypatch.setattr(metadata, "version", version)
     block = provenance()
-    assert block["tool_version"] == "unknown"
+    assert block["tool_version"] == declared_version()  # a checkout says it itself
     assert block["torch_version"] == "not installed"
+    monkeypatch.setattr(home, "project", lambda: None)
+    assert home.version() == "unknown"
+
+
+def declared_version() -> str:
+    return re.search(r'^version = "(.+)"$', (home.HOME / "pyproject.toml").read_text(), re.M)[1]
+
+
+def test_the_version_is_that_of_the_code_that_runs(monkeypatch):
+    monkeypatch.setattr(metadata, "version", lambda package: "99.9")  # another copy is installed
+    assert home.version() == declared_version() != "99.9"
+    monkeypatch.setattr(home, "project", lambda: None)
+    assert home.version() == "99.9"
+
+
+def test_only_our_own_project_file_makes_a_checkout(tmp_path):
+    assert home.project(tmp_path) is None
+    for text in ('[project]\nname = "scope"\n', "[tool.black]\n", "no toml ["):
+        (tmp_path / "pyproject.toml").write_text(text)
+        assert home.project(tmp_path) is None
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "pingbridge"\nversion = "1.2"\n')
+    assert home.project(tmp_path)["version"] == "1.2"
 
 
 @needs_git
@@ -106,15 +128,33 @@ def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
     assert git_sha() == "unknown"
 
 
-def test_the_environment_hash_prefers_the_constraints(tmp_path):
-    assert python_env_hash(tmp_path) == "unknown"
-    (tmp_path / "pyproject.toml").write_bytes(b"abc")
+def test_the_environment_hash_of_a_checkout_prefers_the_constraints(tmp_path):
+    content = b'[project]\nname = "pingbridge"\n'
+    (tmp_path / "pyproject.toml").write_bytes(content)
+    expected = hashlib.sha256(content).hexdigest()[:12]
+    assert python_env_hash(tmp_path) == f"pyproject.toml:{expected}"
+    (tmp_path / "constraints.txt").write_bytes(b"abc")
     # SHA-256 of "abc": FIPS 180-2, appendix B.1.
-    assert python_env_hash(tmp_path) == "pyproject.toml:ba7816bf8f01"
-    (tmp_path / "constraints.txt").write_bytes(b"numpy==2.2.6\n")
-    expected = hashlib.sha256(b"numpy==2.2.6\n").hexdigest()[:12]
-    assert python_env_hash(tmp_path) == f"constraints.txt:{expected}"
+    assert python_env_hash(tmp_path) == "constraints.txt:ba7816bf8f01"
+    own = hashlib.sha256((home.HOME / "constraints.txt").read_bytes()).hexdigest()[:12]
+    assert python_env_hash() == f"constraints.txt:{own}"
 
 
-def test_the_source_folder_is_the_one_of_this_project():
-    assert (provenance_module.SOURCE_FOLDER / "bridge" / "runs" / "provenance.py").is_file()
+def test_the_environment_hash_of_an_installed_copy_is_that_of_its_packages(tmp_path, monkeypatch):
+    packages = tmp_path / "packages"
+    (packages / "Zebra-1.0.dist-info").mkdir(parents=True)
+    (packages / "Zebra-1.0.dist-info" / "METADATA").write_text("Name: Zebra\nVersion: 1.0\n")
+    (packages / "ant-2.1.dist-info").mkdir()
+    (packages / "ant-2.1.dist-info" / "METADATA").write_text("Name: ant\nVersion: 2.1\n")
+    later = tmp_path / "later"  # what is imported from the folder before is not seen here
+    (later / "ant-9.dist-info").mkdir(parents=True)
+    (later / "ant-9.dist-info" / "METADATA").write_text("Name: ant\nVersion: 9\n")
+    monkeypatch.setattr(sys, "path", [str(packages), str(later)])
+    expected = hashlib.sha256(b"ant==2.1\nzebra==1.0\n").hexdigest()[:12]
+    (packages / "constraints.txt").write_text("of somebody else")
+    assert python_env_hash(packages) == f"packages:{expected}"
+
+
+def test_home_is_the_folder_of_the_rooms():
+    assert (home.HOME / "bridge" / "home.py").is_file()
+    assert (home.CONFIGS / "ping" / "demo.yaml").is_file()
