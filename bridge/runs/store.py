@@ -104,7 +104,11 @@ class ResultStore:
     def get(self, index: int) -> Any:
         """Return an item as it was put, or :data:`MISSING` where it is missing or damaged."""
         try:
-            with np.load(self._path(index), allow_pickle=False) as archive:
+            # The file is opened here: numpy leaves a damaged one open.
+            with (
+                self._path(index).open("rb") as file,
+                np.load(file, allow_pickle=False) as archive,
+            ):
                 return _decoded(json.loads(archive[_JSON_ENTRY].tobytes()), archive)
         except Exception:  # whatever a damaged file raises: the item is computed again
             return MISSING

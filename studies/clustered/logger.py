@@ -48,10 +48,11 @@ class Logger:
             self.attach_file(file_path)
 
     def attach_file(self, path: str | Path) -> None:
-        """Append all further lines to a file too; its folder is made."""
-        path = Path(path)
+        """Append all further lines to a file too, once however often it is attached."""
+        path = Path(path).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._files.append(path.absolute())
+        if path not in self._files:
+            self._files.append(path)
 
     def debug(self, text: str, *, once: str | None = None) -> None:
         """Write a line of level DEBUG; with `once`, only the first time for that key."""
@@ -88,6 +89,9 @@ class Logger:
             for path in self._files:
                 with path.open("a", encoding="utf-8") as file:
                     file.write(line)
+
+    def __job_key__(self) -> None:
+        """Return nothing: who is told decides no result."""
 
     def __enter__(self) -> Logger:
         return self
