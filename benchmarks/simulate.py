@@ -77,7 +77,7 @@ def compile_costs(n_exc: int) -> dict[str, tuple[float, float]]:
     model = make_model(*network(n_exc, 100.0), seed=42, record_traces=False)
     found = {}
     plain = standalone.merge
-    for name, merge in (("three files", plain), ("as generated", lambda *a, **b: None)):
+    for name, merge in (("put together", plain), ("as generated", lambda *a, **b: None)):
         with tempfile.TemporaryDirectory() as folder:
             before = os.environ.get("PINGBRIDGE_CACHE_DIR")
             os.environ["PINGBRIDGE_CACHE_DIR"] = folder

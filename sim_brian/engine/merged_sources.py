@@ -7,7 +7,7 @@ each reads the same headers: nearly all of the compiler's time goes into those.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 _INCLUDE = re.compile(r"(?m)^[ \t]*#[ \t]*include.*\n")
@@ -17,7 +17,13 @@ _HARMLESS = re.compile(r"_brian_\w+|COPY_HOST_ARRAY_TO_DEVICE_SYMBOL")
 
 
 def merge(
-    project: Path, host_files: Sequence[str], *, into: str, n_units: int, prefix: str = ""
+    project: Path,
+    host_files: Sequence[str],
+    *,
+    into: str,
+    n_units: int,
+    prefix: str = "",
+    looped: Collection[str] | None = None,
 ) -> None:
     """Put the source files that a project's makefile lists together into a few.
 
@@ -37,6 +43,10 @@ def merge(
         Files into which the code objects go: enough for parallel compilation to pay.
     prefix : str
         Files whose names differ by it share a namespace; the ones with it come last.
+    looped : collection of str, optional
+        Functions that the time loop calls. Code objects without any run once: they go into the
+        host's file, which is then compiled with less optimisation, the same arithmetic for a third
+        of the compiler's time.
 
     Source: measured, benchmarks/simulate.py (C++), docs/cuda.md.
     """
@@ -50,20 +60,36 @@ def merge(
     groups: dict[str, list[str]] = {}
     for name in sorted(alike, key=lambda name: (bool(prefix) and f"/{prefix}" in name, name)):
         groups.setdefault(Path(name).stem.removeprefix(prefix), []).append(name)
+    once = {} if looped is None else {
+        space: names
+        for space, names in groups.items()
+        if not any(set(_declared(project / name)) & set(looped) for name in names)
+    }  # fmt: skip
+    often = [(space, names) for space, names in groups.items() if space not in once]
     made = []
     for k in range(n_units):
         unit = f"code_objects/unit{k}{Path(into).suffix}"
-        own = dict(list(groups.items())[k::n_units])
+        own = dict(often[k::n_units])
         if own:
             (project / unit).write_text(_unit(project, own))
             made.append(unit)
     host = [name for name in host_files if name in sources]
-    together = "\n".join((project / name).read_text() for name in host)
+    parts = [_unit(project, once)] if once else []
+    together = "\n".join([*parts, *((project / name).read_text() for name in host)])
     for name in [*alike, *host]:
         (project / name).unlink()
     (project / into).write_text(together)
     rest = [s for s in sources if s not in alike and s not in host]
-    makefile.write_text(text.replace(listed[0], f"SRCS = {' '.join([*rest, into, *made])}"))
+    # Of a function that several files hold, the linker takes the first: not the host's.
+    text = text.replace(listed[0], f"SRCS = {' '.join([*rest, *made, into])}")
+    if looped is not None:
+        text += f"\n\n{Path(into).stem}.o: OPTIMISATIONS += -O1\n"
+    makefile.write_text(text)
+
+
+def _declared(source: Path) -> list[str]:
+    """Return the functions of a code object that others call."""
+    return re.findall(r"void (\w+)\(\);", source.with_suffix(".h").read_text())
 
 
 def _can_merge(source: Path) -> bool:
@@ -77,7 +103,10 @@ def _unit(project: Path, groups: Mapping[str, Sequence[str]]) -> str:
         path = project / name
         text = path.read_text()
         includes |= dict.fromkeys(line.strip() for line in _INCLUDE.findall(text))
-        declared = re.findall(r"void (\w+)\(\);", path.with_suffix(".h").read_text())
-        bodies.append(f"namespace in_{space} {{\n{_INCLUDE.sub('', text)}\n}}\n")
-        bodies += [f"void {call}() {{ in_{space}::{call}(); }}\n" for call in declared]
+        body = _INCLUDE.sub("", text)
+        for call in _declared(path):
+            # Compiled once, as part of the function that passes it on.
+            body = re.sub(rf"(?m)^void {call}\(\)", f"static void {call}()", body)
+        bodies.append(f"namespace in_{space} {{\n{body}\n}}\n")
+        bodies += [f"void {call}() {{ in_{space}::{call}(); }}\n" for call in _declared(path)]
     return "\n".join([*includes, "", *bodies])
