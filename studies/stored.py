@@ -22,9 +22,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from bridge.home import package_version, version
+from bridge.runs.content import UnidentifiedError, content_hash
 from bridge.runs.parallel import Failed, guarded, parallel_map, progress
 from bridge.runs.store import MISSING, ResultStore
-from studies.job_key import UnidentifiedError, job_key
 
 UNFINISHED = "unfinished"
 """Folder of finished items inside a run folder; an empty one of that name goes with its job."""
@@ -39,6 +40,10 @@ Run = Callable[[list[Any]], Iterator[Any]]
 log = logging.getLogger("pingbridge")
 
 
+VERSIONS = ("brian2", "numpy")
+"""Packages whose version is part of every key, beside that of this program."""
+
+
 class Log(Protocol):
     """Somebody to tell; a `logging.Logger` is one."""
 
@@ -49,6 +54,24 @@ class Log(Protocol):
 
 class StepError(RuntimeError):
     """One or several items failed; the message names each with its reason."""
+
+
+def job_key(description: Any) -> str:
+    """Return a hash of what decides the results of a job, versions of this program included.
+
+    Parameters
+    ----------
+    description : any
+        See :func:`bridge.runs.content.content_hash`. Leave out what can't change a result (folders,
+        workers, the progress bar).
+
+    Raises
+    ------
+    UnidentifiedError
+        If something in it can't be told from another of its kind.
+    """
+    versions = [version(), *(package_version(name, "") for name in VERSIONS)]
+    return content_hash([versions, description])
 
 
 class Stored:
@@ -62,8 +85,8 @@ class Stored:
     items : sequence
     key : any
         Everything that decides a result, whatever items it belongs to: options as worked out,
-        seeds, arrays, functions of users (see :func:`studies.job_key.job_key`). Items are part of
-        the key by themselves.
+        seeds, arrays, functions of users (see :func:`job_key`). Items are part of the key by
+        themselves.
     what : str
         What an item is called in messages, in the plural.
     name : callable, optional

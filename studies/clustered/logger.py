@@ -90,7 +90,7 @@ class Logger:
                 with path.open("a", encoding="utf-8") as file:
                     file.write(line)
 
-    def __job_key__(self) -> None:
+    def __content__(self) -> None:
         """Return nothing: who is told decides no result."""
 
     def __enter__(self) -> Logger:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bridge.runs.parallel import Failed
-from studies.stored import UNFINISHED, StepError, Stored, step_runner, task_runner
+from studies.stored import UNFINISHED, StepError, Stored, job_key, step_runner, task_runner
 
 ROOT = Path(__file__).parents[2]
 
@@ -266,6 +266,12 @@ def test_a_job_that_nothing_identifies_is_run_anew(tmp_path, ran, caplog):
     interrupt(other, other.results(run))
     with pytest.raises(ValueError, match="another configuration"):
         job(tmp_path, key=lambda: lock)
+
+
+def test_versions_are_part_of_every_key(monkeypatch):
+    before = job_key(1)
+    monkeypatch.setattr("studies.stored.package_version", lambda name, otherwise: "0.0")
+    assert job_key(1) != before
 
 
 def test_jobs_of_one_folder_go_one_by_one(tmp_path, ran):

@@ -1,4 +1,4 @@
-"""Keys: equal for what gives equal results, in any process; other for anything that may not."""
+"""Hashes: equal for what gives equal results, in any process; other for anything that may not."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bridge.runs.content import UnidentifiedError, content_hash
 from studies.clustered import FullMeanFieldBaseSweepRunner, StageSNNSimulation
 from studies.clustered.logger import Logger
-from studies.job_key import UnidentifiedError, code_of, job_key
 
 ROOT = Path(__file__).parents[2]
 
@@ -181,23 +181,22 @@ OTHER = {
 @pytest.mark.parametrize("name", SAME)
 def test_equal_things_have_equal_keys(name):
     one, other = (make() for make in SAME[name])
-    assert job_key(one) == job_key(other)
-    assert job_key({"in": [one]}) == job_key({"in": [other]})
+    assert content_hash(one) == content_hash(other)
+    assert content_hash({"in": [one]}) == content_hash({"in": [other]})
 
 
 @pytest.mark.parametrize("name", OTHER)
 def test_anything_that_may_decide_a_result_is_seen(name):
     one, other = (make() for make in OTHER[name])
-    assert job_key(one) != job_key(other)
-    assert code_of(one) != code_of(other)
-    assert job_key(one) == job_key(OTHER[name][0]())
+    assert content_hash(one) != content_hash(other)
+    assert content_hash(one) == content_hash(OTHER[name][0]())
 
 
 def test_globals_and_helpers_count(monkeypatch):
-    before = code_of(calls_limited), code_of(calls_itself)
+    before = content_hash(calls_limited), content_hash(calls_itself)
     monkeypatch.setitem(globals(), "LIMIT", 4.0)
-    assert code_of(calls_limited) != before[0]
-    assert code_of(calls_itself) == before[1]
+    assert content_hash(calls_limited) != before[0]
+    assert content_hash(calls_itself) == before[1]
 
 
 def test_modules_of_a_user_count_with_what_they_import(tmp_path, monkeypatch):
@@ -217,10 +216,10 @@ def test_modules_of_a_user_count_with_what_they_import(tmp_path, monkeypatch):
     def library(item):
         return np.sin(item)
 
-    before = code_of(step), code_of(late), code_of(library)
+    before = content_hash(step), content_hash(late), content_hash(library)
     assert len(set(before)) == 3
     (tmp_path / "inner_of_key.py").write_text("RATE = 7.0\n")
-    after = code_of(step), code_of(late), code_of(library)
+    after = content_hash(step), content_hash(late), content_hash(library)
     assert after[0] != before[0]
     assert after[1] != before[1]
     assert after[2] == before[2]
@@ -235,10 +234,10 @@ def test_code_without_a_source_counts_by_what_it_does():
         return space["step"]
 
     one = made("def step(x): return x + 1")
-    assert code_of(one) == code_of(made("def step(x):\n\n    return x + 1  # the same"))
-    assert code_of(one) != code_of(made("def step(x): return x + 3"))
-    assert code_of(len) != code_of(max)
-    assert code_of(np.sin) != code_of(np.cos)
+    assert content_hash(one) == content_hash(made("def step(x):\n\n    return x + 1  # the same"))
+    assert content_hash(one) != content_hash(made("def step(x): return x + 3"))
+    assert content_hash(len) != content_hash(max)
+    assert content_hash(np.sin) != content_hash(np.cos)
 
 
 @pytest.mark.parametrize(
@@ -248,29 +247,23 @@ def test_code_without_a_source_counts_by_what_it_does():
 )  # fmt: skip
 def test_what_nothing_identifies_is_said(thing):
     with pytest.raises(UnidentifiedError, match="can't be identified"):
-        job_key(thing)
+        content_hash(thing)
 
 
 def test_harmless_objects_are_identified():
     for thing in (logging.getLogger("a"), Abstract, np.random.default_rng(3), Settings, Named):
-        assert job_key(thing) == job_key(thing)
-    assert job_key(np.random.default_rng(3)) == job_key(np.random.default_rng(3))
-    assert job_key(np.random.default_rng(3)) != job_key(np.random.default_rng(4))
-
-
-def test_versions_are_part_of_every_key(monkeypatch):
-    before = job_key(1)
-    monkeypatch.setattr("studies.job_key.metadata.version", lambda name: "0.0")
-    assert job_key(1) != before
+        assert content_hash(thing) == content_hash(thing)
+    assert content_hash(np.random.default_rng(3)) == content_hash(np.random.default_rng(3))
+    assert content_hash(np.random.default_rng(3)) != content_hash(np.random.default_rng(4))
 
 
 PRINT = """
 import sys
 sys.path.insert(0, {folder!r})
-import test_job_key as t
+import test_content as t
 for name, (make, _) in sorted((t.SAME | t.OTHER).items()):
-    print(name, t.job_key(make()))
-print(t.code_of(t.calls_limited), t.code_of(t.calls_itself))
+    print(name, t.content_hash(make()))
+print(t.content_hash(t.calls_limited), t.content_hash(t.calls_itself))
 """
 
 

@@ -1,12 +1,12 @@
-"""The key of a job: a hash of everything that decides its results, code of users included.
+"""Hashes of values by their content, code of users included: the same in every process.
 
-Two jobs with the same key may share results, so a key rather sees too much than too little. Values
-count by their content: numbers of numpy as those of Python, arrays by dtype, shape and bytes,
-objects by their class and state. Functions and classes of this program, of the standard library
-and of installed packages count by name and version; those of a user's script, notebook or module
-by what they do: their compiled code, the values of free variables, defaults, bases, and the
-constants, functions, classes and modules that they refer to. The compiled code is what runs; the
-text of a file may have been edited since, and comments decide nothing.
+Two jobs with the same hash may share results, so a hash rather sees too much than too little.
+Numbers of numpy count as those of Python, arrays by dtype, shape and bytes, objects by their class
+and state. Functions and classes of this program, of the standard library and of installed packages
+count by name and version; those of a user's script, notebook or module by what they do: their
+compiled code, the values of free variables, defaults, bases, and the constants, functions, classes
+and modules that they refer to. The compiled code is what runs: the text of a file may have been
+edited since, and comments decide nothing. Objects may say what counts of them: ``__content__``.
 """
 
 from __future__ import annotations
@@ -21,17 +21,14 @@ import sysconfig
 import types
 from collections.abc import Iterable
 from enum import Enum
-from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
-ROOMS = frozenset({"bridge", "cli", "pingbridge", "scope", "sim_brian", "studies", "train_torch"})
-VERSIONS = ("pingbridge", "brian2", "numpy")
-"""Packages whose version is part of every key."""
+from bridge.home import HOME
 
-_HOME = Path(__file__).resolve().parents[1]
+ROOMS = frozenset({"bridge", "cli", "pingbridge", "scope", "sim_brian", "studies", "train_torch"})
 _INSTALLED = tuple(
     Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")
 )
@@ -50,48 +47,23 @@ class UnidentifiedError(TypeError):
     """Nothing tells whether a value is the same in another process (a lock, an open file)."""
 
 
-def job_key(description: Any) -> str:
-    """Return a hash of what decides the results of a job; the same in every process.
+def content_hash(value: Any) -> str:
+    """Return a hash of a value by its content; of a function or class, by what it does.
 
     Parameters
     ----------
-    description : any
-        Numbers, text, paths, arrays, containers and objects of those, functions and classes. Leave
-        out what can't change a result (folders, workers, the progress bar). The versions of this
-        program, Brian2 and numpy come in by themselves.
+    value : any
+        Numbers, text, paths, arrays, containers and objects of those, functions and classes.
 
     Raises
     ------
     UnidentifiedError
         If something in it can't be told from another of its kind.
     """
-    versions = [(name, _version_of(name)) for name in VERSIONS]
-    return _digest_of((versions, description)).hex()
-
-
-def code_of(function: Any) -> str:
-    """Return a hash of what a function or class does: see the top of this file.
-
-    Raises
-    ------
-    UnidentifiedError
-        If it holds something that can't be told from another of its kind.
-    """
-    return _digest_of(function).hex()
-
-
-def _digest_of(value: Any) -> bytes:
     try:
-        return _Content().of(value)
+        return _Content().of(value).hex()
     except RecursionError:
         raise UnidentifiedError("it is nested too deeply") from None
-
-
-def _version_of(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _hash(kind: str, parts: Iterable[bytes]) -> bytes:
@@ -135,7 +107,7 @@ class _Content:
         return _hash(kind, sorted(self.of(one) for one in values))
 
     def _compound(self, value: Any) -> bytes:
-        own = getattr(type(value), "__job_key__", None)
+        own = getattr(type(value), "__content__", None)
         if own is not None:
             return self.each("own", [type(value), own(value)])
         kind = type(value)
@@ -326,9 +298,6 @@ def _is_of_a_user(module: str | None) -> bool:
     if file is None:
         return True
     path = Path(file).resolve()
-    if top in ROOMS and path.is_relative_to(_HOME):
+    if top in ROOMS and path.is_relative_to(HOME):
         return False
     return not any(path.is_relative_to(folder) for folder in _INSTALLED)
-
-
-__all__: list[str] = ["UnidentifiedError", "code_of", "job_key"]
