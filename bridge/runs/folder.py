@@ -17,13 +17,14 @@ from types import TracebackType
 from typing import Any
 
 from bridge.atomic import PARTIAL_PREFIX, to_json_text, write_atomically, write_text
+from bridge.home import HOME, project
 from bridge.runs.console import LOG, close_log_file, open_log_file
 from bridge.runs.marker import MARKER, Marker, read_marker, refuse_live, write_marker
 from bridge.runs.provenance import provenance
 from bridge.runs.wipe import one_line, run_of, wipe_folder
 
-PROGRAM = (sys.executable, "-m", "cli")
-"""How the program is started; its arguments follow."""
+PROGRAM = (sys.executable, "-P", "-m", "cli")
+"""How the program is started; its arguments follow. A cli.py in the working folder is not ours."""
 
 # Options that name something to read: wiping must not take it away.
 _INPUT_KEYS = ("from_dir", "load_weights", "weights_file", "input_file", "config")
@@ -182,7 +183,7 @@ class RunFolder:
         config = self.folder / "config.json"
         if config.exists() and run_of(config) is None:
             raise ValueError(f"{config} was not written by a run; choose another --out-dir")
-        marker = read_marker(self.folder) if self.folder.is_dir() else None
+        marker = read_marker(self.folder) if self.folder.is_dir() else str(HOME)
         if marker is not None and marker.alive:
             refuse_live(self.folder, marker)
         return marker
@@ -192,7 +193,9 @@ class RunFolder:
 
     def _script(self) -> str:
         lines = ["#!/bin/bash", f"cd -- {shlex.quote(os.getcwd())} || exit 1"]
-        modules = os.environ.get("PYTHONPATH")
+        # A checkout need not be installed: it may have been found as the working folder.
+        own = None if project() is None else str(HOME)
+        modules = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), own)))
         if modules:
             lines.append(f"export PYTHONPATH={shlex.quote(modules)}")
         return "\n".join([*lines, shlex.join(self._command)]) + "\n"

@@ -58,6 +58,34 @@ def count_cores() -> int:
         return os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def same_modules() -> Iterator[dict[str, str]]:
+    """Let the Python programs that are started inside import what this one does.
+
+    By itself ``python -m`` looks into the working folder first, where a bridge.py or random.py of
+    the user's own may lie.
+
+    Yields
+    ------
+    dict of str to str
+        The environment variables that do it, for programs that are started later.
+    """
+    modules = {
+        "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path),
+        "PYTHONSAFEPATH": "1",
+    }
+    before = {name: os.environ.get(name) for name in modules}
+    os.environ.update(modules)
+    try:
+        yield modules
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def item_seeds(seed: int, n_items: int) -> list[np.random.SeedSequence]:
     """Return one seed for each item, spawned from one: the k-th is the same in any company."""
     return [np.random.SeedSequence(seed, spawn_key=(k,)) for k in range(n_items)]
@@ -268,9 +296,11 @@ class _Processes:
             ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
         )
         environment["PYTHONWARNINGS"] = "ignore"  # the caller has heard them already
-        self._executor = ProcessPoolExecutor(
-            max_workers=jobs, env=environment, initializer=_end_with, initargs=(os.getpid(),)
-        )
+        with same_modules() as modules:  # here the process that tracks their files is started
+            self._executor = ProcessPoolExecutor(
+                max_workers=jobs, env=environment | modules, initializer=_end_with,
+                initargs=(os.getpid(),),
+            )  # fmt: skip
 
     def start(self, arguments: tuple[Any, ...]) -> Any:
         return self._executor.submit(_run_from_file, self._token, self._payload, arguments)

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bridge.runs.parallel import count_cores, parallel_map
+from bridge.runs.parallel import count_cores, parallel_map, same_modules
 
 EXECUTORS = ("thread", "process", "dask")
 
@@ -128,7 +128,9 @@ def _scheduler(address: str | None, max_workers: int | None) -> Iterator[str]:
     n_workers = max_workers or count_cores()
     # Programs of their own, not forked or spawned ones: a user's script is not run again.
     settings: dict[str, Any] = {"dashboard_address": None, "silence_logs": 40}
-    with SubprocessCluster(n_workers=n_workers, threads_per_worker=1, **settings) as cluster:
+    with same_modules():
+        cluster = SubprocessCluster(n_workers=n_workers, threads_per_worker=1, **settings)
+    with cluster:
         found = cluster.scheduler_address
         with Client(found, set_as_default=False) as client:
             client.wait_for_workers(n_workers, timeout=60)

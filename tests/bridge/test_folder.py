@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from shadows import make_shadows
 
 from bridge.runs.console import LOG
 from bridge.runs.folder import RunFolder
@@ -311,17 +312,20 @@ def test_the_mode_of_a_config_stays(tmp_path):
 
 
 def test_run_sh_runs_the_command_again(tmp_path, monkeypatch):
-    place = tmp_path / 'it\'s a "place" $HOME'
-    place.mkdir()
-    (place / "cli.py").write_text(
+    place = make_shadows(tmp_path / 'it\'s a "place" $HOME')
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "cli.py").write_text(
         "import json, sys; json.dump(sys.argv[1:], open('seen.json', 'w'))\n"
     )
+    (place / "json.py").touch()  # of the user's own, as the cli.py there
     monkeypatch.chdir(place)
-    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(modules))
     argv = ["sim", "--note", "two words", "it's", 'a "b"', "$HOME `x`", "", "back\\slash", "a\nb"]
     with open_run(place / "out dir", argv=argv):
         pass
     monkeypatch.chdir("/")
+    monkeypatch.delenv("PYTHONPATH")
     subprocess.run([place / "out dir" / "run.sh"], check=True)
     assert loaded(place / "seen.json") == argv
     lines = (place / "out dir" / "run.sh").read_text().splitlines()
@@ -352,6 +356,17 @@ def test_run_sh_keeps_the_module_path(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTHONPATH")
     subprocess.run([tmp_path / "out" / "run.sh"], check=True)
     assert (tmp_path / "seen").exists()
+
+
+def test_run_sh_finds_a_checkout_that_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    # Without site-packages (-S), as where nothing is installed, and not from the working folder.
+    program = [sys.executable, "-S", "-P", "-c", "import bridge.home as h; print(h.HOME)"]
+    with open_run(tmp_path / "out", program=program, argv=[]):
+        pass
+    done = subprocess.run([tmp_path / "out" / "run.sh"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{ROOT}\n", "")
 
 
 def test_a_relative_folder_stays_where_it_was_when_the_directory_changes(tmp_path, monkeypatch):

@@ -123,6 +123,26 @@ def test_workers_of_a_killed_process_do_not_stay():
     assert not Path(f"/proc/{worker}").exists()
 
 
+def test_workers_import_what_the_program_does_not_what_lies_in_the_working_folder(tmp_path):
+    from shadows import make_shadows  # not for the workers that import this module
+
+    script = tmp_path / "program" / "job.py"
+    script.parent.mkdir()
+    (script.parent / "mine.py").write_text("class Half:\n    def __call__(self, n):\n"
+                                           "        return {'half': n / 2}\n")  # fmt: skip
+    script.write_text(
+        "import os; from mine import Half; from bridge.runs.parallel import parallel_map\n"
+        "before = dict(os.environ)\n"
+        "print(sum(found['half'] for _, found in parallel_map(Half, [1, 2, 5], jobs=2)))\n"
+        "assert dict(os.environ) == before\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], cwd=make_shadows(tmp_path / "work"), capture_output=True,
+        text=True, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "4.0\n", "")
+
+
 def test_bad_numbers_of_jobs_are_refused():
     with pytest.raises(ValueError, match="--jobs = 0"):
         list(parallel_map(Square, [1], jobs=0))

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from command_line import SMALL, same
+from shadows import make_shadows
 
 from bridge.formats.recordings import load_recording
 from bridge.formats.weight_files import save_weights
@@ -206,7 +207,8 @@ def test_wipe_dir_clears_a_folder_of_ours(call):
     assert {p.name for p in again.folder.iterdir()} == {"config.json", "run.sh", "output.log"}
 
 
-def test_run_sh_runs_again(call, tmp_path):
+def test_run_sh_runs_again_whatever_lies_in_the_working_folder(call, tmp_path):
+    make_shadows(tmp_path)
     call("sim", *SMALL, name="it's a run")
     folder = tmp_path / "it's a run"
     script = folder / "run.sh"
