@@ -128,6 +128,7 @@ class Stored:
         except UnidentifiedError as error:
             self._unknown = str(error)
         self._store = ResultStore(folder, key=self.key or "", n_items=len(self.items), check=False)
+        self._results: Generator[tuple[int, Any], None, None] | None = None
         if not wiped:
             self.check()
 
@@ -153,7 +154,9 @@ class Stored:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Remove the folder if all went well."""
+        """Let the workers go; remove the folder if all went well."""
+        if self._results is not None:
+            self._results.close()
         if error is None:
             self._store.remove()
             parent = self._store.folder.parent
@@ -172,7 +175,7 @@ class Stored:
         is_there: Callable[[int, Any], bool] | None = None,
         on_failure: Callable[[int, Failed], None] | None = None,
     ) -> Generator[tuple[int, Any], None, None]:
-        """Yield (number, result) of every item, in order; what is held is not run again.
+        """Return (number, result) of every item, one by one; what is held is not run again.
 
         Parameters
         ----------
@@ -206,28 +209,33 @@ class Stored:
         self.check()
         held = self._held(is_there)
         left = [k for k in numbers if k not in held]
-        failures: list[tuple[int, Failed]] = []
-        with contextlib.ExitStack() as stack:
-            fresh = run([self.items[k] for k in left]) if left else iter(())
-            stack.callback(getattr(fresh, "close", lambda: None))
-            bar = stack.enter_context(progress(label, len(numbers)))
-            for k in numbers:
-                result = self._store.get(k) if k in held else next(fresh)
-                bar.update(1)
-                if isinstance(result, Failed):
-                    failures.append((k, result))
-                    if on_failure is not None:
-                        on_failure(k, result)
-                    continue
-                if k not in held:
-                    result = result if keep is None else keep(k, result)
-                    self._put(k, result)
-                if not (whole and failures):
-                    yield k, result
-            for _ in fresh:  # lets its workers go
-                raise RuntimeError("there are more results than items")
-        if failures:
-            raise self._error(failures)
+
+        def go() -> Generator[tuple[int, Any], None, None]:
+            failures: list[tuple[int, Failed]] = []
+            with contextlib.ExitStack() as stack:
+                fresh = run([self.items[k] for k in left]) if left else iter(())
+                stack.callback(getattr(fresh, "close", lambda: None))
+                bar = stack.enter_context(progress(label, len(numbers)))
+                for k in numbers:
+                    result = self._store.get(k) if k in held else next(fresh)
+                    bar.update(1)
+                    if isinstance(result, Failed):
+                        failures.append((k, result))
+                        if on_failure is not None:
+                            on_failure(k, result)
+                        continue
+                    if k not in held:
+                        result = result if keep is None else keep(k, result)
+                        self._put(k, result)
+                    if not (whole and failures):
+                        yield k, result
+                for _ in fresh:  # lets its workers go
+                    raise RuntimeError("there are more results than items")
+            if failures:
+                raise self._error(failures)
+
+        self._results = go()
+        return self._results
 
     def _held(self, is_there: Callable[[int, Any], bool] | None) -> set[int]:
         """Return the items that are there and whole; say how many, or that none can be."""

@@ -75,7 +75,7 @@ class ResultStore:
     """
 
     def __init__(self, folder: str | Path, *, key: str, n_items: int, check: bool = True) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # a compiled Brian2 run changes the directory
         self.n_items = n_items
         self._mark = {"key": key, "n_items": n_items}
         if check and self.is_of_another_job():

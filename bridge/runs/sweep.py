@@ -21,7 +21,6 @@ from bridge.runs.job import Job, make_job
 from bridge.runs.options import Options
 from bridge.runs.resolve import Resolved
 from bridge.runs.stimuli import make_stimulus
-from bridge.runs.store import job_key
 from bridge.runs.variables import VARIABLES
 from bridge.runs.vary import check_dt, vary
 
@@ -78,20 +77,18 @@ class Sweep:
             },
         }  # fmt: skip
 
-    def key(self, kind: str) -> str:
-        """Return the hash of everything that decides the results of this sweep."""
-        from importlib import metadata
-
-        options = {k: v for k, v in self.job.resolved.to_json().items() if k not in _HARMLESS}
-        return job_key({
-            "kind": kind,
-            "options": options,
+    def content(self) -> dict[str, Any]:
+        """Return everything that decides the results of this sweep, for a key."""
+        return {
+            "options": {
+                key: value for key, value in self.job.resolved.to_json().items()
+                if key not in _HARMLESS
+            },
             "variables": self.variables,
             "values": self.values,
             "weights": dict(self.job.weights),
             "events": self.job.stimulus.events,
-            "versions": [metadata.version(name) for name in ("brian2", "numpy")],
-        })  # fmt: skip
+        }  # fmt: skip
 
 
 _HARMLESS = frozenset({
@@ -100,7 +97,7 @@ _HARMLESS = frozenset({
     "load_weights", "weights_file",
     "compute_capability", "batch", "deterministic",
 })  # fmt: skip
-"""Options that change no result: weights and input enter the key by their content."""
+"""Options that change no result: weights and input count by their content."""
 
 
 def make_sweep(resolved: Resolved, inherited: InheritedRun | None = None) -> Sweep:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import sys
-from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
@@ -19,8 +17,8 @@ from bridge.network.spec import CubaSpec, NetworkSpec
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import Weights, effective
 from bridge.recording import Recording
-from bridge.runs.parallel import count_cores, parallel_map
-from bridge.runs.store import Result, ResultStore
+from bridge.runs.parallel import Failed, count_cores, guarded, outcome_of, parallel_map
+from bridge.runs.store import Result
 from sim_brian.engine.circuit import RawRun
 from sim_brian.engine.executable import Executable
 from sim_brian.engine.program import EngineOptions, Program, choose_target
@@ -72,10 +70,8 @@ def scan(
     jobs: int | None = None,
     scheduler: str | None = None,
     apart: bool = False,
-    order: Sequence[int] | None = None,
-    store: ResultStore | None = None,
-    label: str | None = None,
     batch: int | None = None,
+    guard: bool = False,
 ) -> Generator[tuple[int, Result], None, None]:
     """Yield (index, what `measure` returns) for every point, in order, as soon as it is there.
 
@@ -93,84 +89,68 @@ def scan(
         last point. A point that needs more still runs, with a program of its own.
     engine : EngineOptions, optional
         Target and compiler flags.
-    jobs, scheduler, apart, order, store, label
+    jobs, scheduler, apart
         See :func:`bridge.runs.parallel.parallel_map`.
     batch : int, optional
         Points side by side in one simulation (see :mod:`sim_brian.ping.batch`), which this process
         then runs; default 1 on a CPU, and on a GPU of this machine as many as it holds.
+    guard : bool
+        Yield a :class:`bridge.runs.parallel.Failed` for a point that fails and go on, in place of
+        raising its error.
 
     Raises
     ------
     ValueError, RuntimeError
         As for :func:`sim_brian.ping.run.simulate`, naming the values.
     """
+    if not points:
+        return
     engine = engine or EngineOptions()
-    n_missing = len(points) - (len(store.done()) if store is not None else 0)
+    corners = list(corners) or [points[0], points[-1]]
+    models = [_model(vary(values)) for values in corners]
+    room = Room.around(models)
+    first = dataclasses.replace(models[0], room=room)
+    workers = 1 if scheduler is not None else min(jobs or count_cores(), len(points))
+    shares = -(-len(points) // workers)
+    target = choose_target(first, dataclasses.replace(engine, n_runs=shares))
+    engine = dataclasses.replace(engine, target=target, progress=None)
+    if batch is None:
+        on_gpu = target == "cuda" and scheduler is None and engine.program is None
+        batch = copies_together(models[0], len(points)) if on_gpu else 1
+    if batch > 1:
+        if scheduler is not None:
+            raise ValueError("--batch and --scheduler exclude each other; use --batch 1")
+        yield from _in_batches(BatchTask(vary, measure, models, engine, batch), points, guard)
+        return
     with contextlib.ExitStack() as stack:
-        make: Callable[[], Any]
-        if n_missing:
-            corners = list(corners) or [points[0], points[-1]]
-            models = [_model(vary(values)) for values in corners]
-            room = Room.around(models)
-            first = dataclasses.replace(models[0], room=room)
-            workers = 1 if scheduler is not None else min(jobs or count_cores(), n_missing)
-            shares = max(1, -(-n_missing // workers))
-            target = choose_target(first, dataclasses.replace(engine, n_runs=shares))
-            engine = dataclasses.replace(engine, target=target, progress=None)
-            if batch is None:
-                on_gpu = target == "cuda" and scheduler is None and engine.program is None
-                batch = copies_together(models[0], n_missing) if on_gpu else 1
-            if batch > 1:
-                if scheduler is not None:
-                    raise ValueError("--batch and --scheduler exclude each other; use --batch 1")
-                task = BatchTask(vary, measure, models, engine, batch)
-                yield from _in_batches(task, points, order=order, store=store, label=label)
-                return
-            executable = None
-            if scheduler is None and target in ("cpp", "cuda"):
-                # Generated here once; the workers need neither Brian2 nor a compiler.
-                executable = stack.enter_context(Program(first, target, engine)).executable()
-            make = functools.partial(
-                ScanTask, vary, measure, dict(corners[0]), room, engine, executable
-            )
-        else:
-            make = _nothing_to_do
+        executable = None
+        if scheduler is None and target in ("cpp", "cuda"):
+            # Generated here once; the workers need neither Brian2 nor a compiler.
+            executable = stack.enter_context(Program(first, target, engine)).executable()
+        make = functools.partial(
+            ScanTask, vary, measure, dict(corners[0]), room, engine, executable
+        )
         yield from parallel_map(
-            make, points, jobs=jobs, scheduler=scheduler, apart=apart, order=order, store=store,
-            label=label,
-        )  # fmt: skip
+            guarded(make) if guard else make, points, jobs=jobs, scheduler=scheduler, apart=apart
+        )
 
 
 def _in_batches(
-    task: BatchTask,
-    points: Sequence[Values],
-    *,
-    order: Sequence[int] | None,
-    store: ResultStore | None,
-    label: str | None,
-) -> Generator[tuple[int, Result], None, None]:
+    task: BatchTask, points: Sequence[Values], guard: bool
+) -> Generator[tuple[int, Any], None, None]:
     """Yield (index, result) of points that are run side by side, in order."""
-    from tqdm import tqdm
+    with contextlib.closing(task):
+        for begin in range(0, len(points), task.size):
+            chosen = points[begin : begin + task.size]
+            found = outcome_of(task, chosen) if guard else task(chosen)
+            if isinstance(found, Failed):  # one by one: the others of the batch are good
+                found = [_alone(task, values) for values in chosen]
+            yield from enumerate(found, begin)
 
-    held = set(store.done()) if store is not None else set()
-    indices = list(range(len(points)) if order is None else order)
-    missing = deque(index for index in indices if index not in held)
-    ready: dict[int, Result] = {}
-    shown = label is not None and sys.stderr.isatty()
-    with contextlib.closing(task), tqdm(total=len(indices), desc=label, disable=not shown) as bar:
-        for index in indices:
-            result = store.get(index) if store is not None and index in held else None
-            if result is None and index not in ready:
-                if index in held:  # its file is damaged
-                    missing.appendleft(index)
-                chosen = [missing.popleft() for _ in range(min(task.size, len(missing)))]
-                found = task([points[k] for k in chosen])
-                for k, one in zip(chosen, found, strict=True):
-                    ready[k] = one
-                    if store is not None:
-                        store.put(k, one)
-            bar.update(1)
-            yield index, ready.pop(index) if result is None else result
+
+def _alone(task: BatchTask, values: Values) -> Any:
+    found = outcome_of(task, [values])
+    return found if isinstance(found, Failed) else found[0]
 
 
 class BatchTask:
@@ -329,13 +309,6 @@ def _model(
         parts.spec, parts.weights, parts.stimulus, seed=parts.seed, record_traces=False, room=room,
         matrices=matrices,
     )  # fmt: skip
-
-
-def _nothing_to_do() -> Callable[..., Result]:
-    def task(values: Values) -> Result:
-        raise RuntimeError(f"the result at {dict(values)} was held and is gone")
-
-    return task
 
 
 def keep_spikes(parts: Parts, recording: Recording) -> Result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge.runs.groups import PING_GROUPS, RunOptions
@@ -19,12 +19,9 @@ from studies.common import (
 
 if TYPE_CHECKING:
     from bridge.runs.folder import RunFolder
-    from bridge.runs.store import ResultStore
     from bridge.runs.sweep import Sweep
     from sim_brian.engine.program import EngineOptions
-
-UNFINISHED = "unfinished"
-"""Folder of finished points inside a run folder; it goes when the whole run is done."""
+    from studies.stored import Run, Stored
 
 log = logging.getLogger("pingbridge")
 
@@ -39,42 +36,66 @@ def scan(**given: Any) -> None:
     engine = engine_options(resolved)
     sweep = make_sweep(resolved, inherited)
     options = sweep.job.resolved[RunOptions]
+    job = stored_runs(sweep, sweep.points, "metrics")
     with RunFolder(
         out_dir(options), mode="scan", config=sweep.config(), argv=ARGV, wipe=options.wipe_dir
-    ) as run:
-        _scan(sweep, engine, run)
+    ) as run, job:  # fmt: skip
+        _scan(sweep, engine, run, job)
 
 
-def _scan(sweep: Sweep, engine: EngineOptions, run: RunFolder) -> None:
+def stored_runs(sweep: Sweep, points: Sequence[Mapping[str, float]], kind: str) -> Stored:
+    """Return the job of a sweep; refuses a folder with unfinished runs of another one."""
+    from studies.stored import UNFINISHED, Stored
+
+    options = sweep.job.resolved[RunOptions]
+    return Stored(
+        out_dir(options) / UNFINISHED, points, key={"kind": kind, "sweep": sweep.content()},
+        wiped=options.wipe_dir,
+    )  # fmt: skip
+
+
+def sweep_runner(sweep: Sweep, engine: EngineOptions, **how: Any) -> Run:
+    """Return what runs points of a sweep, on the workers that its options name.
+
+    Parameters
+    ----------
+    how
+        For :func:`sim_brian.ping.scan.scan`.
+    """
+    import functools
+
+    from bridge.runs.vary import vary
+    from sim_brian.ping.scan import scan as run_scan
+
+    parallel = sweep.job.resolved[ParallelOptions]
+
+    def run(points: list[Any]) -> Iterator[Any]:
+        for _, result in run_scan(
+            functools.partial(vary, sweep.job), points, engine=engine, jobs=parallel.jobs,
+            scheduler=parallel.scheduler, batch=parallel.batch, guard=True, **how,
+        ):  # fmt: skip
+            yield result
+
+    return run
+
+
+def _scan(sweep: Sweep, engine: EngineOptions, run: RunFolder, stored: Stored) -> None:
     import functools
     import time
 
-    from bridge.runs.store import ResultStore
     from bridge.runs.variables import VARIABLES
-    from bridge.runs.vary import vary
     from scope.figures.scan_figure import draw_scan
     from scope.files import save_figure
     from scope.measure.scan_metrics import ceiling_line, dt_ceiling, measure_run
-    from sim_brian.ping.scan import scan as run_scan
 
     job, points = sweep.job, sweep.points
-    parallel = job.resolved[ParallelOptions]
     begin = time.perf_counter()
     log.info("%s", headline(job))
-    store = ResultStore(run.path(UNFINISHED), key=sweep.key("metrics"), n_items=len(points))
-    resume_line(store, len(points))
+    measure = functools.partial(measure_run, stim_window_ms=sweep.stim_window_ms)
     rows: list[dict[str, Any]] = []
-    for k, result in run_scan(
-        functools.partial(vary, job),
-        points,
-        measure=functools.partial(measure_run, stim_window_ms=sweep.stim_window_ms),
-        corners=sweep.corners,
-        engine=engine,
-        jobs=parallel.jobs,
-        scheduler=parallel.scheduler,
-        store=store,
+    for k, result in stored.results(
+        sweep_runner(sweep, engine, measure=measure, corners=sweep.corners),
         label=f"scan {' x '.join(sweep.variables)}",
-        batch=parallel.batch,
     ):
         row = dict(result)
         line = row.pop("line")
@@ -96,14 +117,6 @@ def _scan(sweep: Sweep, engine: EngineOptions, run: RunFolder) -> None:
     )
     path = run.write("scan.png", lambda path: save_figure(figure, path))
     log.info("wrote %s: %d points in %.1f s", path, len(points), time.perf_counter() - begin)
-    store.remove()
-
-
-def resume_line(store: ResultStore, n_points: int) -> None:
-    """Say how much an earlier, unfinished run has left."""
-    held = len(store.done())
-    if held:
-        log.info("resuming: %d of %d runs are there already", held, n_points)
 
 
 def point_text(point: Mapping[str, float]) -> str:

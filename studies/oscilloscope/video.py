@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from bridge.runs.groups import PING_GROUPS, RunOptions
-from bridge.runs.groups_scan import VIDEO_GROUPS, FilmOptions, ParallelOptions
+from bridge.runs.groups_scan import VIDEO_GROUPS, FilmOptions
 from studies.common import (
     ARGV,
     engine_options,
@@ -15,12 +15,13 @@ from studies.common import (
     refuse_recording,
     resolve_options,
 )
-from studies.oscilloscope.scan import UNFINISHED, point_text, resume_line, write_tables
+from studies.oscilloscope.scan import point_text, stored_runs, sweep_runner, write_tables
 
 if TYPE_CHECKING:
     from bridge.runs.folder import RunFolder
     from bridge.runs.sweep import Sweep
     from sim_brian.engine.program import EngineOptions
+    from studies.stored import Stored
 
 log = logging.getLogger("pingbridge")
 
@@ -37,18 +38,20 @@ def video(**given: Any) -> None:
     sweep = make_sweep(resolved, inherited)
     find_ffmpeg()  # its absence is told before anything runs
     options = sweep.job.resolved[RunOptions]
+    # The unswept configuration comes with the sweep, where it is a picture of its own.
+    points = [*sweep.points, {}] if sweep.job.plan.kind == "dataset" else sweep.points
+    job = stored_runs(sweep, points, "recordings")
     with RunFolder(
         out_dir(options), mode="video", config=sweep.config(), argv=ARGV, wipe=options.wipe_dir
-    ) as run:
-        _film(sweep, engine, run)
+    ) as run, job:  # fmt: skip
+        _film(sweep, engine, run, job)
 
 
-def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder) -> None:
+def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder, stored: Stored) -> None:
     """Simulate and draw, side by side; write the video and the table."""
     import functools
     import time
 
-    from bridge.runs.store import ResultStore
     from bridge.runs.vary import vary
     from scope.film.sweep_film import (
         SweepFilm,
@@ -57,31 +60,19 @@ def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder) -> None:
         reference_frames,
         save_frame,
     )
-    from sim_brian.ping.scan import keep_spikes, kept_recording, scan
+    from sim_brian.ping.scan import keep_spikes, kept_recording
 
     job, points = sweep.job, sweep.points
     film_options = job.resolved[FilmOptions]
-    parallel = job.resolved[ParallelOptions]
     n_frames, begin = len(points), time.perf_counter()
+    unswept = len(stored.items) > n_frames
     log.info("%s", headline(job))
-    unswept = job.plan.kind == "dataset"
-    wanted = [*points, {}] if unswept else points
-    store = ResultStore(run.path(UNFINISHED), key=sweep.key("recordings"), n_items=len(wanted))
-    resume_line(store, len(wanted))
-    varied = functools.partial(vary, job)
-    results = scan(
-        varied,
-        wanted,
-        measure=keep_spikes,
-        corners=[*sweep.corners, {}],
-        engine=engine,
-        jobs=parallel.jobs,
-        scheduler=parallel.scheduler,
-        apart=True,
+    # Whole: frames are drawn in order as they come, so that one that failed ends the film.
+    results = stored.results(
+        sweep_runner(sweep, engine, measure=keep_spikes, corners=[*sweep.corners, {}], apart=True),
         order=film_order(n_frames, unswept=unswept),
-        store=store,
         label=f"video {sweep.variables[0]}",
-        batch=parallel.batch,
+        whole=True,
     )
     early = {}
     if unswept:
@@ -102,7 +93,7 @@ def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder) -> None:
     with SweepFilm(
         target,
         sweep,
-        vary=varied,
+        vary=functools.partial(vary, job),
         references=early,
         fps=film_options.frame_rate_hz,
         keep=keep if film_options.keep_frames else None,
@@ -112,7 +103,7 @@ def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder) -> None:
             line = film.add(recording)
             log.info("frame %0*d/%d %s  %s", len(str(n_frames)), k + 1, n_frames,
                      point_text(point), line)  # fmt: skip
-        results.close()
+        for _ in results:  # lets the workers go
+            raise AssertionError("a film has more recordings than frames")
     write_tables(sweep, film.rows, run)
     log.info("wrote %s: %d frames in %.1f s", target, n_frames, time.perf_counter() - begin)
-    store.remove()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import sweeps
 from networks import driven_ping, small_ping
 
+from bridge.runs.vary import vary
 from scope.measure.scan_metrics import measure_run
 from sim_brian.engine import program as engine
 from sim_brian.engine.cuda import toolkit as cuda_toolkit
 from sim_brian.engine.program import EngineOptions
 from sim_brian.ping.run import simulate
+from sim_brian.ping.scan import scan
+from studies.stored import StepError, Stored
 
 NUMPY = EngineOptions(target="numpy")
 
@@ -66,27 +71,43 @@ def test_an_error_in_a_batch_names_its_point():
         sweeps.run(sweep, measure=measure, batch=2)
 
 
-def test_a_batch_takes_up_what_an_interrupted_one_left(tmp_path):
-    from bridge.runs.store import ResultStore
+def stored_batches(folder, sweep, measure):
+    """Return job and results of a sweep in batches of two that may fail."""
+    points = sweep.points
+    job = Stored(folder / "unfinished", points, key="k")
 
+    def run(left):
+        found = scan(functools.partial(vary, sweep.job), left, measure=measure, guard=True,
+                     engine=NUMPY, corners=sweep.corners, batch=2)  # fmt: skip
+        return (result for _, result in found)
+
+    return job, job.results(run)
+
+
+def test_a_batch_takes_up_what_an_interrupted_one_left(tmp_path):
+    """A point that fails takes nothing down, the other of its batch neither."""
     sweep = sweeps.make(scan_var="tau_gaba", scan_values=[4.5, 6, 9, 12, 18])
-    seen = []
+    seen, bad = [], [12.0]
 
     def measure(parts, recording):
-        seen.append(parts.spec.synapses.tau_gaba_ms)
+        tau_ms = parts.spec.synapses.tau_gaba_ms
+        if tau_ms in bad:
+            raise ValueError("not this one")
+        seen.append(tau_ms)
         return measure_run(parts, recording, stim_window_ms=None)
 
-    def store():
-        return ResultStore(tmp_path, key="k", n_items=5)
-
     expected = [row["spikes_sha256"] for row in sweeps.run(sweep)]
-    first = sweeps.run(sweep, measure=measure, batch=2, store=store())
-    (tmp_path / "000003.npz").unlink()
+    job, results = stored_batches(tmp_path, sweep, measure)
+    with pytest.raises(StepError, match=r"1 of 5 .*run 4: ValueError: at tau_gaba = 12: not"), job:
+        list(results)
+    assert sorted(set(seen)) == [4.5, 6, 9, 18]
     seen.clear()
-    again = sweeps.run(sweep, measure=measure, batch=2, store=store())
+    bad.clear()
+    job, results = stored_batches(tmp_path, sweep, measure)
+    with job:
+        rows = dict(results)
     assert seen == [12]
-    for rows in (first, again):
-        assert [row["spikes_sha256"] for row in rows] == expected
+    assert [rows[k]["spikes_sha256"] for k in range(5)] == expected
 
 
 def test_a_test_set_is_one_batch_on_a_gpu(monkeypatch):
