@@ -29,7 +29,8 @@ from plain_lif import plain_lif
 
 from bridge.rate_to_spike import RateModel, TaskFactory
 from bridge.rate_to_spike.trials import draw_trials, task_of
-from studies.rate_to_spike.search import DEFAULT_FACTORS, SearchOptions, search_model
+from studies.rate_to_spike.measuring import SearchOptions
+from studies.rate_to_spike.search import DEFAULT_FACTORS, search_model
 
 N = 200
 TAUS = {"go_nogo": (4.0, 10.0), "xor": (4.0, 20.0), "mante": (4.0, 10.0)}

@@ -34,8 +34,7 @@ from studies.oscilloscope.infer import infer
 from studies.oscilloscope.scan import scan
 from studies.oscilloscope.train import train
 from studies.oscilloscope.video import video
-from studies.rate_to_spike import commands as rate_spiking
-from studies.rate_to_spike import train_command as rate
+from studies.rate_to_spike import commands as rate
 from studies.recipes import recipes
 
 
@@ -121,22 +120,22 @@ COMMAND_GROUPS: dict[str, CommandGroup] = {
                 RATE_TRAIN_GROUPS,
             ),
             Command(
-                rate_spiking.search,
+                rate.search,
                 "Find the scaling factor at which the spiking network solves the task best.",
                 RATE_SEARCH_GROUPS,
             ),
             Command(
-                rate_spiking.convert,
+                rate.convert,
                 "Turn a rate network into a spiking one and compare their outputs.",
                 RATE_CONVERT_GROUPS,
             ),
             Command(
-                rate_spiking.eval_,
+                rate.eval_,
                 "Test a spiking network and its rate network on fresh trials.",
                 RATE_EVAL_GROUPS,
             ),
             Command(
-                rate_spiking.plot,
+                rate.plot,
                 "Draw one trial of each type: both outputs, and who fired when.",
                 RATE_PLOT_GROUPS,
             ),

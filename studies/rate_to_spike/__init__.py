@@ -48,7 +48,8 @@ __getattr__, __dir__, __all__ = lazy_names(
             "create_default_spiking_config",
             "validate_spiking_config",
         ),
-        "studies.rate_to_spike.search": ("lambda_grid_search", "parse_range"),
+        "studies.rate_to_spike.grid_search": ("lambda_grid_search",),
+        "studies.rate_to_spike.search": ("parse_range",),
         "studies.rate_to_spike.spiking_tasks": (
             "AbstractSpikingTask",
             "GoNogoSpikingTask",

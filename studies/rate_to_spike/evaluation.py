@@ -26,7 +26,8 @@ from bridge.rate_to_spike.trials import (
     task_of,
     types_of,
 )
-from studies.rate_to_spike.search import Measured, SearchOptions, measure, model_files
+from studies.rate_to_spike.measuring import Measured, SearchOptions, measure
+from studies.rate_to_spike.search import model_files
 
 if TYPE_CHECKING:
     from sim_brian.engine.program import EngineOptions
@@ -217,7 +218,7 @@ def evaluate_task(
     n_workers : int, optional
         Processes.
     rectify, engine
-        See :class:`studies.rate_to_spike.search.SearchOptions`.
+        See :class:`studies.rate_to_spike.measuring.SearchOptions`.
 
     Returns
     -------
@@ -257,7 +258,6 @@ def evaluate_task(
         if all_trial_types:
             write_samples(path.parent / "sample_trials.npz", samples)
         if save_plots:
-            # scope draws what it is given; this is the one place where the bridge asks it to.
             from scope.figures.rate_pictures import write_plots
 
             write_plots(

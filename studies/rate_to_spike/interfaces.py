@@ -18,7 +18,7 @@ from bridge.rate_to_spike.factory import NetworkFactory
 from bridge.rate_to_spike.lif import SKIPPED_STEPS
 from bridge.rate_to_spike.model_file import RateModel
 from studies.rate_to_spike.evaluation import evaluate_task
-from studies.rate_to_spike.search import lambda_grid_search
+from studies.rate_to_spike.grid_search import lambda_grid_search
 
 if TYPE_CHECKING:
     from sim_brian.engine.program import EngineOptions
@@ -204,7 +204,7 @@ class LIFConverter(AbstractSpikingConverter):
         return made
 
     def optimize_scaling_factor(self, path: str | Path, task_name: str, **settings: Any) -> Any:
-        """Return the best factor; see :func:`studies.rate_to_spike.search.lambda_grid_search`."""
+        """Return the best factor; see :func:`studies.rate_to_spike.lambda_grid_search`."""
         return lambda_grid_search(path, task_name, **settings)
 
 

@@ -38,7 +38,7 @@ def sample_trials(
     seed : int
         Of trials, initial voltages and noise.
     rectify, init_v, parameters, extra_column, engine
-        See :class:`studies.rate_to_spike.search.SearchOptions`.
+        See :class:`studies.rate_to_spike.measuring.SearchOptions`.
     """
     from sim_brian.rate_lif.network import LIF_network_fnc
 

@@ -6,16 +6,13 @@ counted as wrong answers, other timing than in training) is not repeated.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridge.rate_to_spike.lif import check_factors
 from bridge.rate_to_spike.model_file import RateModel, update_rate_model
 from bridge.rate_to_spike.scoring import Share, plateau
 from bridge.rate_to_spike.tasks import AbstractTask
@@ -24,9 +21,6 @@ from studies.rate_to_spike.measuring import Measured, SearchOptions, measure
 
 if TYPE_CHECKING:
     from bridge.runs.store import ResultStore
-    from sim_brian.engine.program import EngineOptions
-
-log = logging.getLogger("pingbridge")
 
 DEFAULT_FACTORS = tuple(range(20, 76, 5))
 RULES_DIFFER = 0.1
@@ -126,6 +120,99 @@ def search_model(
     )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchJob:
+    """A model file to search, and the task that it is tested on.
+
+    Attributes
+    ----------
+    path : Path
+    model : RateModel
+    task : AbstractTask
+    task_name : str
+        As it was asked for.
+    """
+
+    path: Path
+    model: RateModel
+    task: AbstractTask
+    task_name: str
+
+    @property
+    def factor(self) -> float | None:
+        """Return the scaling factor that the file held when it was read."""
+        return self.model.number("opt_scaling_factor")
+
+
+def load_jobs(
+    paths: Sequence[Path],
+    task_name: str | None = None,
+    task_settings: Mapping[str, Any] | None = None,
+    *,
+    legacy_windows: bool = False,
+) -> list[SearchJob]:
+    """Return the models of files, each with its task.
+
+    Parameters are those of :func:`bridge.rate_to_spike.trials.task_of`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If one of them can't be tested: nothing was run or written.
+    """
+    models = {path: RateModel.load(path) for path in paths}
+    jobs = []
+    for path, model in models.items():
+        task = task_of(model, task_name, task_settings, path=path, legacy_windows=legacy_windows)
+        eval_start(task)
+        jobs.append(SearchJob(path=path, model=model, task=task, task_name=task_name or task.name))
+    return jobs
+
+
+def search_files(
+    jobs: Sequence[SearchJob],
+    factors: Sequence[float],
+    options: SearchOptions,
+    *,
+    skip_done: bool = False,
+    labelled: bool = False,
+    stores: Callable[[SearchJob], Callable[[int, int], ResultStore]] | None = None,
+) -> Iterator[tuple[SearchJob, SearchResult | None]]:
+    """Search model after model and write each result into its file.
+
+    Parameters
+    ----------
+    jobs : sequence of SearchJob
+    factors, options
+        See :func:`search_model`.
+    skip_done : bool
+        Leave files alone that held a factor already; their result is None.
+    labelled : bool
+        Name the file in a progress bar.
+    stores : callable, optional
+        Given a job, the stores of its rounds.
+
+    Raises
+    ------
+    RuntimeError
+        If a run fails; the message names the file.
+    """
+    for job in jobs:
+        if skip_done and job.factor is not None:
+            yield job, None
+            continue
+        try:
+            result = search_model(
+                job.model, job.task, factors, options,
+                store=None if stores is None else stores(job),
+                label=f"search {job.path.name}" if labelled else None,
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise RuntimeError(f"{job.path}, task {job.task_name}: {error}") from error
+        update_rate_model(job.path, result.fields())
+        yield job, result
+
+
 def _doubts(model: RateModel, measured: Measured, best: int) -> list[str]:
     found = []
     rate = model.number("eval_perf_mean")
@@ -145,115 +232,6 @@ def _doubts(model: RateModel, measured: Measured, best: int) -> list[str]:
             f"the best factor, {measured.factors[best]}, is at the edge of the grid: search beyond"
         )
     return found
-
-
-def lambda_grid_search(
-    model_path: str | Path | None = None,
-    task_name: str | None = None,
-    n_trials: int = 100,
-    scaling_factors: Iterable[float] | None = None,
-    task_settings: Mapping[str, Any] | None = None,
-    *,
-    model_dir: str | Path | None = None,
-    seed: int | None = None,
-    n_workers: int | None = None,
-    method: str = "batched",
-    rectify: bool | str = "auto",
-    skip_done: bool = False,
-    verbose: bool = True,
-    score: str = "strict",
-    balanced: bool = False,
-    independent: bool = False,
-    adaptive: bool = False,
-    extra_column: bool = True,
-    legacy_windows: bool = False,
-    engine: EngineOptions | None = None,
-) -> Any:
-    """Find the best scaling factor of a model file, or of every one in a folder.
-
-    The results are written into the file: ``opt_scaling_factor``, ``all_perfs`` (published rule),
-    ``all_perfs_strict``, ``scaling_factors``, ``n_trials_per_factor``, ``search_seed``.
-
-    Parameters
-    ----------
-    model_path : path, optional
-        A .mat file, or a folder.
-    task_name : str, optional
-        From the file or its path if not given.
-    n_trials : int
-        At every factor.
-    scaling_factors : iterable of numbers, optional
-        20, 25 ... 75 if not given.
-    task_settings : mapping, optional
-        See :func:`bridge.rate_to_spike.trials.task_of`.
-    model_dir : path, optional
-        A folder; instead of `model_path`.
-    seed : int, optional
-        Fresh if not given.
-    n_workers : int, optional
-        Processes; with ``method='process'`` one for each core if not given.
-    method : {'batched', 'process'}
-        In this process, or spread over several. The results are the same.
-    rectify, score, balanced, independent, adaptive, extra_column, engine
-        See :class:`SearchOptions`.
-    skip_done : bool
-        Leave files alone that hold a factor already.
-    verbose : bool
-        Print the progress.
-    legacy_windows : bool
-        Timing and windows of the 2019 evaluation.
-
-    Returns
-    -------
-    int or float
-        The best factor; {file name: factor} where a folder holds several models.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file, or no .mat file in the folder.
-    ValueError
-        For anything that makes no search; nothing was run or written.
-    """
-    if method not in ("batched", "process"):
-        raise ValueError(f"method = {method!r} is unknown; use batched or process")
-    if method == "batched" and n_workers not in (None, 1):
-        method = "process"
-    factors = check_factors(DEFAULT_FACTORS if scaling_factors is None else list(scaling_factors))
-    if seed is None:
-        seed = int(np.random.SeedSequence().generate_state(1)[0])
-    options = SearchOptions(
-        n_trials=n_trials, seed=seed, rectify=rectify, score=score, balanced=balanced,
-        independent=independent, adaptive=adaptive, extra_column=extra_column,
-        jobs=1 if method == "batched" else n_workers, engine=engine,
-    )  # fmt: skip
-    paths = model_files(model_path, model_dir)
-    models = {path: RateModel.load(path) for path in paths}
-    tasks = {
-        path: task_of(model, task_name, task_settings, path=path, legacy_windows=legacy_windows)
-        for path, model in models.items()
-    }
-    for task in tasks.values():
-        eval_start(task)
-    found = {}
-    for path, model in models.items():
-        held = model.number("opt_scaling_factor")
-        if skip_done and held is not None:
-            found[path.name] = _as_given(held, factors)
-            continue
-        shown = task_name or tasks[path].name
-        try:
-            result = search_model(model, tasks[path], factors, options)
-        except RuntimeError as error:
-            raise RuntimeError(f"{path}, task {shown}: {error}") from error
-        update_rate_model(path, result.fields())
-        if verbose:
-            print("\n".join(report_lines(path, shown, result)), flush=True)
-        for line in result.warnings:
-            warnings.warn(f"{path.name}: {line}", UserWarning, stacklevel=2)
-        log.debug("%s: plateau %s", path.name, result.plateau)
-        found[path.name] = result.best
-    return next(iter(found.values())) if len(found) == 1 else found
 
 
 def model_files(
@@ -295,10 +273,6 @@ def report_lines(path: Path, task_name: str, result: SearchResult) -> list[str]:
         f"Best performance: {result.accuracy.value:.3f} with scaling factor: {result.best}",
         f"Saved results for {path.name}",
     ]
-
-
-def _as_given(value: float, factors: Sequence[Any]) -> Any:
-    return next((f for f in factors if float(f) == value), value)
 
 
 def parse_range(text: str) -> list[int]:

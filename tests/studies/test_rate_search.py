@@ -31,7 +31,8 @@ from studies.rate_to_spike import (
     update_rate_model,
 )
 from studies.rate_to_spike import search as module
-from studies.rate_to_spike.search import SearchOptions, search_model
+from studies.rate_to_spike.measuring import SearchOptions
+from studies.rate_to_spike.search import search_model
 
 FAST = {"engine": NUMPY, "seed": 3}
 

@@ -1,0 +1,251 @@
+"""What the rate commands leave in their run folders: searches, conversions, tests, pictures."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bridge.formats.files import write_npz
+from bridge.rate_to_spike.lif import convert
+from bridge.rate_to_spike.sample import write_samples
+from bridge.runs.folder import RunFolder
+from bridge.runs.store import ResultStore, job_key
+from scope.figures.rate_figures import draw_search
+from scope.figures.rate_pictures import draw_comparison, draw_outputs, draw_rasters, write_plots
+from scope.files import save_figure
+from studies.rate_to_spike.evaluation import compare_with_rate_model, seen_before, summarise
+from studies.rate_to_spike.from_options import Chosen
+from studies.rate_to_spike.measuring import SearchOptions
+from studies.rate_to_spike.samples import sample_trials
+from studies.rate_to_spike.search import SearchJob, SearchResult, report_lines, search_files
+
+if TYPE_CHECKING:
+    from sim_brian.engine.program import EngineOptions
+
+log = logging.getLogger("pingbridge")
+
+UNFINISHED = "unfinished"
+
+
+def search_in(
+    run: RunFolder,
+    jobs: Sequence[SearchJob],
+    factors: Sequence[Any],
+    options: SearchOptions,
+    *,
+    settings: Mapping[str, Any],
+    skip_done: bool = False,
+) -> None:
+    """Search the scaling factor of every model; write it into the model, and the rest here.
+
+    Parameters
+    ----------
+    run : RunFolder
+    jobs, factors, options
+        See :func:`studies.rate_to_spike.search.search_files`.
+    settings : mapping
+        Resolved options by name: results of a killed search are taken over if they are the same.
+    skip_done : bool
+        Leave models alone that hold a factor.
+    """
+    stem = {job.path: job.path.stem if len(jobs) > 1 else "" for job in jobs}
+
+    def stores(job: SearchJob) -> Callable[[int, int], ResultStore]:
+        return _store_of(run, stem[job.path], job, factors, settings)
+
+    begin = time.perf_counter()
+    for job, result in search_files(
+        jobs, factors, options, skip_done=skip_done, labelled=True, stores=stores
+    ):
+        if result is None:
+            log.info("%s holds a scaling factor already: %g", job.path, job.factor)
+        else:
+            _say_search(job, result, time.perf_counter() - begin)
+            _write_search(run, job, result, stem[job.path], time.perf_counter() - begin)
+            _remove_store(run, stem[job.path])
+        begin = time.perf_counter()
+
+
+def _say_search(job: SearchJob, result: SearchResult, wall_s: float) -> None:
+    for line in report_lines(job.path, job.task_name, result):
+        log.info("%s", line)
+    for line in result.warnings:
+        log.warning("%s", line)
+    low, high = result.accuracy.interval
+    log.info(
+        "%s rule: %.2f (95 %%: %.2f to %.2f); as good within one standard error: %s; %.1f s",
+        result.score, result.accuracy.value, low, high, ", ".join(map(str, result.plateau)),
+        wall_s,
+    )  # fmt: skip
+
+
+def _store_of(
+    run: RunFolder,
+    stem: str,
+    job: SearchJob,
+    factors: Sequence[Any],
+    settings: Mapping[str, Any],
+) -> Callable[[int, int], ResultStore]:
+    """Return what gives each round of a search its store, so that a killed search goes on."""
+    kept = {
+        key: value for key, value in settings.items()
+        if key not in ("out_dir", "wipe_dir", "config", "jobs", "scheduler", "model", "model_dir",
+                       "skip_done", "codegen")
+    }  # fmt: skip
+    model = job.model
+    described = {
+        "options": kept, "task": dict(job.task.settings), "factors": factors, "w": model.w,
+        "w_in": model.w_in, "w_out": model.w_out, "tau": model.tau_steps(),
+    }  # fmt: skip
+
+    def store(number: int, n_blocks: int) -> ResultStore:
+        folder = run.path(f"{UNFINISHED}/{stem or 'model'}/round{number}")
+        return ResultStore(folder, key=job_key(described | {"round": number}), n_items=n_blocks)
+
+    return store
+
+
+def _remove_store(run: RunFolder, stem: str) -> None:
+    shutil.rmtree(run.folder / UNFINISHED / (stem or "model"), ignore_errors=True)
+    if not any((run.folder / UNFINISHED).glob("*")):
+        shutil.rmtree(run.folder / UNFINISHED, ignore_errors=True)
+
+
+def _write_search(
+    run: RunFolder, job: SearchJob, result: SearchResult, stem: str, wall_s: float
+) -> None:
+    name, task = f"{stem}_" if stem else "", job.task.name
+    rows = result.rows()
+    run.write_text(f"{name}search.csv", _table(rows))
+    run.write_json(f"{name}search.json", {
+        "task": task, "opt_scaling_factor": result.best, "score": result.score,
+        "accuracy": result.accuracy.value, "interval_95": result.accuracy.interval,
+        "plateau": result.plateau, "warnings": result.warnings, "wall_s": wall_s, "factors": rows,
+    })  # fmt: skip
+    figure = draw_search(rows, best=result.best, rule=result.score, title=f"{task} {stem}")
+    path = run.write(f"{name}search.png", lambda path: save_figure(figure, path))
+    log.info("wrote %s", path)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def warn_of_seen_trials(chosen: Chosen, options: SearchOptions) -> None:
+    """Warn if these are the trials by which the scaling factor was chosen."""
+    seen = seen_before(chosen.model, options.seed)
+    if seen is not None:
+        log.warning("%s", seen)
+
+
+def convert_in(run: RunFolder, chosen: Chosen, options: SearchOptions) -> None:
+    """Write a spiking network, and how it compares with its rate network."""
+    network = convert(chosen.model, rectify=options.rectify, parameters=options.parameters)
+    arrays: dict[str, Any] = {
+        "w": network.scaled_w(chosen.factor), "w_in": network.w_in,
+        "w_out": network.w_out / chosen.factor, "tau_d_s": network.tau_d_s, "inh": network.inh,
+        "scaling_factor": np.float64(chosen.factor),
+    }  # fmt: skip
+    arrays |= {name: np.asarray(value) for name, value in vars(options.parameters).items()}
+    run.write("lif_network.npz", lambda partial: write_npz(partial, arrays))
+    comparison = compare_with_rate_model(
+        chosen.model, chosen.task, chosen.factor, options, label="trials"
+    )
+    report = comparison.report()
+    run.write_json("conversion.json", report)
+    types = [trial.type for trial in comparison.measured.trials]
+    figure = draw_comparison(comparison.rate, comparison.spiking, types, title=chosen.task.name)
+    run.write("conversion.png", lambda partial: save_figure(figure, partial))
+    _say_report(report, run)
+
+
+def evaluate_in(
+    run: RunFolder, chosen: Chosen, options: SearchOptions, *, all_trial_types: bool, plots: bool
+) -> None:
+    """Write how a spiking network does in fresh trials.
+
+    Parameters
+    ----------
+    run, chosen, options
+    all_trial_types : bool
+        Write one trial of each type as well.
+    plots : bool
+        Draw one of each.
+    """
+    comparison = compare_with_rate_model(
+        chosen.model, chosen.task, chosen.factor, options, label="trials"
+    )
+    found = summarise(comparison)
+    run.write_json("results.json", found)
+    _say_report(found["comparison"], run)
+    if not (all_trial_types or plots):
+        return
+    samples = sample_trials(
+        chosen.model, chosen.task, chosen.factor, seed=options.seed, rectify=options.rectify,
+        init_v=options.init_v, parameters=options.parameters, extra_column=options.extra_column,
+        engine=options.engine,
+    )  # fmt: skip
+    if all_trial_types:
+        write_samples(run.path("sample_trials.npz"), samples)
+    if plots:
+        task = chosen.task
+        write_plots(
+            run.folder, samples, chosen.model.inh, title=task.name, threshold=task.threshold
+        )
+
+
+def draw_in(
+    run: RunFolder,
+    chosen: Chosen,
+    *,
+    seed: int,
+    rectify: bool | str,
+    start_ms: float,
+    engine: EngineOptions,
+) -> None:
+    """Draw one trial of each type, from `start_ms` on."""
+    task = chosen.task
+    samples = sample_trials(
+        chosen.model, task, chosen.factor, seed=seed, rectify=rectify, engine=engine
+    )
+    for name, figure in (
+        ("network_output.png", draw_outputs(
+            samples, title=task.name, threshold=task.threshold, start_ms=start_ms)),
+        ("spike_raster.png", draw_rasters(
+            samples, chosen.model.inh, title=task.name, start_ms=start_ms)),
+    ):  # fmt: skip
+        where = run.write(name, functools.partial(save_figure, figure))
+        log.info("wrote %s", where)
+
+
+def _say_report(report: Mapping[str, Any], run: RunFolder) -> None:
+    rate, strict = report["rate_accuracy"], report["spiking_accuracy_strict"]
+    published = report["spiking_accuracy_published"]
+    log.info(
+        "scaling factor %g, %d trials: spiking %.2f right (95 %%: %.2f to %.2f; published rule "
+        "%.2f), rate %.2f", report["scaling_factor"], report["n_trials"], strict["share"],
+        *strict["interval_95"], published["share"], rate["share"],
+    )  # fmt: skip
+    for name, one in report["types"].items():
+        log.info(
+            "  %-8s %3d trials: spiking %.2f, rate %.2f", name, one["n_trials"],
+            one["spiking_accuracy_strict"], one["rate_accuracy"],
+        )  # fmt: skip
+    log.info(
+        "outputs: correlation %.3f, RMS difference %.3f; E %.1f Hz, I %.1f Hz",
+        report["output_correlation"], report["output_rms_difference"], report["rate_exc_hz"],
+        report["rate_inh_hz"],
+    )  # fmt: skip
+    log.info("wrote %s", run.folder)
