@@ -78,8 +78,11 @@ def python_env_hash(folder: Path = HOME) -> str:
     if project(folder) is None:
         from importlib import metadata  # slow to import, and only needed once a run starts
 
+        # Not all of sys.path: setuptools adds the packages that it vendors once it is imported.
+        kinds = ("site-packages", "dist-packages")
+        folders = [p for p in sys.path if Path(p).name in kinds or Path(p) == folder]
         found: dict[str, str] = {}
-        for one in metadata.distributions():
+        for one in metadata.distributions(path=folders):
             found.setdefault(str(one.name).lower(), one.version)  # the first one is imported
         name, content = "packages", "".join(f"{n}=={found[n]}\n" for n in sorted(found)).encode()
     else:

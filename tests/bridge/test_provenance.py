@@ -141,15 +141,19 @@ def test_the_environment_hash_of_a_checkout_prefers_the_constraints(tmp_path):
 
 
 def test_the_environment_hash_of_an_installed_copy_is_that_of_its_packages(tmp_path, monkeypatch):
-    packages = tmp_path / "packages"
+    packages = tmp_path / "given with --target"  # where pingbridge itself lies
     (packages / "Zebra-1.0.dist-info").mkdir(parents=True)
     (packages / "Zebra-1.0.dist-info" / "METADATA").write_text("Name: Zebra\nVersion: 1.0\n")
     (packages / "ant-2.1.dist-info").mkdir()
     (packages / "ant-2.1.dist-info" / "METADATA").write_text("Name: ant\nVersion: 2.1\n")
-    later = tmp_path / "later"  # what is imported from the folder before is not seen here
+    later = tmp_path / "site-packages"  # what is imported from the folder before is not seen here
     (later / "ant-9.dist-info").mkdir(parents=True)
     (later / "ant-9.dist-info" / "METADATA").write_text("Name: ant\nVersion: 9\n")
-    monkeypatch.setattr(sys, "path", [str(packages), str(later)])
+    (later / "setuptools" / "_vendor" / "bee-1.dist-info").mkdir(parents=True)
+    (later / "setuptools" / "_vendor" / "bee-1.dist-info" / "METADATA").write_text("Name: bee\n")
+    monkeypatch.setattr(
+        sys, "path", [str(packages), str(later), str(later / "setuptools" / "_vendor"), ""]
+    )
     expected = hashlib.sha256(b"ant==2.1\nzebra==1.0\n").hexdigest()[:12]
     (packages / "constraints.txt").write_text("of somebody else")
     assert python_env_hash(packages) == f"packages:{expected}"
