@@ -1,12 +1,17 @@
 """The run folder: what every command leaves behind, whole, with the way to do it again.
 
-On entry, in this order: optional wipe, mkdir, ``config.json``, ``run.sh``, ``output.log``,
-``.running``. The marker goes when the run ends; one that stays tells of a crash.
+On entry, in this order: ``.running``, the question whose folder it is
+(:mod:`bridge.runs.ownership`), optional wipe, ``config.json``, ``run.sh``,
+``output.log``. Nothing is written or deleted before everything that can be refused has been. The
+marker goes when the run ends, and config.json says how it ended; a marker that stays tells of a
+crash.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import datetime
 import logging
 import os
 import shlex
@@ -19,15 +24,24 @@ from typing import Any
 from bridge.atomic import PARTIAL_PREFIX, to_json_text, write_atomically, write_text
 from bridge.home import HOME, project
 from bridge.runs.console import LOG, close_log_file, open_log_file
-from bridge.runs.marker import MARKER, Marker, read_marker, refuse_live, write_marker
-from bridge.runs.provenance import provenance
-from bridge.runs.wipe import one_line, run_of, wipe_folder
+from bridge.runs.marker import MARKER, Marker, claim, refuse_live
+from bridge.runs.options import Options, parameters
+from bridge.runs.ownership import (
+    OUTPUT_KEYS,
+    RECORDS,
+    Manifest,
+    Repeat,
+    admit,
+    entries,
+    occupant,
+    read_config,
+    settings_key,
+)
+from bridge.runs.provenance import ENVIRONMENT, provenance
+from bridge.runs.wipe import one_line, wipe_folder
 
 PROGRAM = (sys.executable, "-P", "-m", "cli")
 """How the program is started; its arguments follow. A cli.py in the working folder is not ours."""
-
-# Options that name something to read: wiping must not take it away.
-_INPUT_KEYS = ("from_dir", "load_weights", "weights_file", "input_file", "config")
 
 
 class RunFolder:
@@ -44,12 +58,18 @@ class RunFolder:
     argv : sequence of str
         Arguments of the program, without the program.
     wipe : bool
-        Empty the folder first; only a folder that a run of this program wrote.
+        Empty the folder first; only of what runs of this program wrote.
+    repeat : {"same", "resume", "never"}
+        What may be done where the same command has left results: write them again if the settings
+        are the same; go on; nothing. Another command, or other settings, are always refused.
+    resume_flag : str, optional
+        What goes on with a run of this command, for the message.
+    flag : str
+        What names the folder, for messages.
     provenance_block : mapping, optional
         From :func:`bridge.runs.provenance.provenance`; made here if not given.
     protect : iterable of path
-        Files and folders that wiping must not take away, besides those that the options
-        ``from_dir``, ``load_weights``, ``weights_file`` and ``config`` name.
+        Files and folders that wiping must not take away, besides those that options name.
     program : sequence of str
         How the program is started.
 
@@ -69,17 +89,23 @@ class RunFolder:
         config: Mapping[str, Any],
         argv: Sequence[str],
         wipe: bool = False,
+        repeat: Repeat | None = None,
+        resume_flag: str | None = None,
+        flag: str = "--out-dir",
         provenance_block: Mapping[str, Any] | None = None,
         protect: Iterable[str | Path] = (),
         program: Sequence[str] = PROGRAM,
     ) -> None:
         self.folder = Path(out_dir).absolute()  # a compiled Brian2 run changes the directory
         block = dict(provenance() if provenance_block is None else provenance_block)
+        block["settings_key"] = settings_key(config)
         self.config: dict[str, Any] = {"mode": mode, "provenance": block, **config}
         self.run_id = str(block["run_id"])
         self._command = [*program, *argv]
-        self._wipe = wipe
-        self._protect = [*protect, *(config[key] for key in _INPUT_KEYS if config.get(key))]
+        self._wipe, self._repeat = wipe, repeat
+        self._resume_flag, self._flag = resume_flag, flag
+        self._protect = [*protect, *input_paths(config)]
+        self._files = Manifest()
         self._log_file: logging.Handler | None = None
         self._level_before: int | None = None
         self._marked_by: int | None = None
@@ -94,20 +120,20 @@ class RunFolder:
         ValueError
             If another process works there, or the folder may not be wiped or overwritten.
         """
-        crashed = self._check()
-        if self._wipe:
-            wipe_folder(self.folder, protect=self._protect)
+        made = self._make_folder()
         try:
             with one_line(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
+                crashed = self._mark()
+                goes_on = self._let_in()
                 for leftover in self.folder.glob(f"{PARTIAL_PREFIX}*"):
                     leftover.unlink()
-                self._write_config()
-                write_text(self.folder / "run.sh", self._script(), executable=True)
+                self._describe(goes_on)
                 self._open_log()
-                self._mark()
         except BaseException:
             self._close()
+            if made:
+                with contextlib.suppress(OSError):  # as it was: it was not there
+                    self.folder.rmdir()
             raise
         if crashed is not None:
             LOG.warning(
@@ -125,11 +151,22 @@ class RunFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take the marker away; a failure is noted in output.log first."""
-        done = isinstance(error, SystemExit) and error.code in (None, 0)
-        if error is not None and not done:
+        """Say in config.json and output.log how the run ended; take the marker away."""
+        ended: dict[str, Any] = {"state": "done"}
+        if error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
             self._log_failure(error)
-        self._close()
+            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            ended = {"state": "interrupted" if stopped else "failed", "reason": _reason(error)}
+        ended["at"] = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        try:
+            written = entries(self.folder, without=self._files.foreign)
+            self._files = Manifest(self._files.foreign, frozenset(written) - RECORDS)
+            self._write_config(ended=ended)
+        except OSError:
+            if error is None:
+                raise
+        finally:
+            self._close()
 
     def path(self, name: str) -> Path:
         """Return the path of a file in the folder; its parents are made.
@@ -144,7 +181,20 @@ class RunFolder:
             raise ValueError(f"{name!r} must be the name of a file inside the run folder")
         path = self.folder / relative
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._claim(str(relative))
         return path
+
+    def folder_of_files(self, name: str) -> Path:
+        """Return a folder inside the run folder that holds nothing but files of this run."""
+        path = self.path(f"{name}/x").parent
+        self._claim(f"{name}/")
+        return path
+
+    def _claim(self, name: str) -> None:
+        """Note that a file is the run's own, even if the run is killed."""
+        if self._marked_by == os.getpid() and not self._files.owns(name):
+            self._files = Manifest(self._files.foreign, self._files.written | {name})
+            self._write_config()
 
     def write(self, name: str, writer: Callable[[Path], object]) -> Path:
         """Write a file whole or not at all; `writer` gets a temporary path of the same suffix."""
@@ -176,23 +226,75 @@ class RunFolder:
         self.config = {**self.config, **extra, "provenance": block}
         self._write_config()
 
-    def _check(self) -> Marker | None:
-        """Return the marker of a crashed run; refuse a folder that is not ours to write."""
+    def _make_folder(self) -> bool:
+        """Make the folder; return whether it was not there before."""
         if self.folder.exists() and not self.folder.is_dir():
-            raise NotADirectoryError(f"{self.folder} is a file; choose another --out-dir")
-        config = self.folder / "config.json"
-        if config.exists() and run_of(config) is None:
-            raise ValueError(f"{config} was not written by a run; choose another --out-dir")
-        marker = read_marker(self.folder) if self.folder.is_dir() else None
-        if marker is not None and marker.alive:
-            refuse_live(self.folder, marker)
-        return marker
+            raise NotADirectoryError(f"{self.folder} is a file; choose another {self._flag}")
+        if self.folder.is_dir():
+            return False
+        with one_line(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return True
 
-    def _write_config(self) -> None:
+    def _let_in(self) -> bool:
+        """Refuse a folder that is another's; wipe it where that is asked for.
+
+        Returns whether the run goes on with what an earlier one began.
+        """
+        config = self.folder / "config.json"
+        if config.exists() and read_config(self.folder) is None:
+            raise ValueError(f"{config} was not written by a run; choose another {self._flag}")
+        if self._wipe:
+            wipe_folder(self.folder, protect=self._protect)
+        if self._repeat is not None:
+            admit(
+                self.folder,
+                mode=self.config["mode"],
+                key=self.config["provenance"]["settings_key"],
+                repeat=self._repeat,
+                flag=self._flag,
+                resume_flag=self._resume_flag,
+            )
+        there = occupant(self.folder)
+        if there is None:
+            there_before = {path.name for path in self.folder.iterdir()} - RECORDS
+            self._files = Manifest(foreign=frozenset(there_before))
+            return False
+        self._files = Manifest.of(read_config(self.folder))
+        return (
+            bool(there.results)
+            and there.mode == self.config["mode"]
+            and (self._repeat == "resume" or there.state != "done")
+        )
+
+    def _describe(self, goes_on: bool) -> None:
+        """Write config.json and run.sh; a run that goes on keeps those of the first start."""
+        if goes_on:
+            before = (read_config(self.folder) or {}).get("provenance", {})
+            now = {
+                "started_at": self.config["provenance"].get("started_at"),
+                "run_id": self.run_id,
+                "command": shlex.join(self._command),
+            }
+            resumed = [*before.get("resumed", ()), now]
+            self.config["provenance"] = {**self.config["provenance"], "resumed": resumed}
+        self._write_config(ended={"state": "running"})
+        script = self.folder / "run.sh"
+        if not (goes_on and script.is_file()):
+            write_text(script, self._script(), executable=True)
+
+    def _write_config(self, ended: Mapping[str, Any] | None = None) -> None:
+        block = {**self.config["provenance"], "files": self._files.to_json()}
+        if ended is not None:
+            block["ended"] = dict(ended)
+        self.config = {**self.config, "provenance": block}
         write_text(self.folder / "config.json", to_json_text(self.config))
 
     def _script(self) -> str:
         lines = ["#!/bin/bash", f"cd -- {shlex.quote(os.getcwd())} || exit 1"]
+        for name in ENVIRONMENT:
+            if os.environ.get(name):
+                lines.append(f"export {name}={shlex.quote(os.environ[name])}")
         # A checkout need not be installed: it may have been found as the working folder.
         own = None if project() is None else str(HOME)
         modules = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), own)))
@@ -206,37 +308,37 @@ class RunFolder:
             self._level_before = LOG.level
             LOG.setLevel(logging.INFO)
 
-    def _mark(self) -> None:
+    def _mark(self) -> Marker | None:
+        """Take the folder for this process; return the marker of a crashed run.
+
+        Raises
+        ------
+        ValueError
+            If another process is at work there.
+        """
         block = self.config["provenance"]
-        try:
-            write_marker(
-                self.folder,
-                started_at=block.get("started_at"),
-                run_id=self.run_id,
-                command=shlex.join(self._command),
-            )
-        except FileExistsError:
-            marker = read_marker(self.folder)
-            if marker is not None and marker.alive:  # somebody came in since the check
-                refuse_live(self.folder, marker)
-            (self.folder / MARKER).unlink(missing_ok=True)
-            self._mark()
-            return
+        found = claim(
+            self.folder, started_at=block.get("started_at"), run_id=self.run_id,
+            command=shlex.join(self._command),
+        )  # fmt: skip
+        if found is not None and found.alive:
+            refuse_live(self.folder, found, self._flag)
         self._marked_by = os.getpid()
         atexit.register(self._close)
+        return found
 
     def _log_failure(self, error: BaseException) -> None:
         """Note a failure in the file only: the terminal gets it from the command line."""
-        assert self._log_file is not None
+        if self._log_file is None:
+            return
         user_error = isinstance(error, ValueError | TypeError | OSError | KeyboardInterrupt)
-        reason = " ".join(str(error).split())
         record = LOG.makeRecord(
             LOG.name,
             logging.ERROR,
             __file__,
             0,
             "the run stopped: %s",
-            (f"{type(error).__name__}: {reason}" if reason else type(error).__name__,),
+            (_reason(error),),
             None if user_error else (type(error), error, error.__traceback__),
         )
         self._log_file.handle(record)
@@ -253,3 +355,27 @@ class RunFolder:
             self._marked_by = None
             atexit.unregister(self._close)
             (self.folder / MARKER).unlink(missing_ok=True)
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def input_paths(config: Mapping[str, Any]) -> list[str]:
+    """Return the paths that a configuration reads: those of every path option that is no output."""
+    found = []
+    for group in _all_subclasses(Options):
+        for parameter in parameters(group):
+            if (
+                parameter.kind is Path
+                and parameter.key not in OUTPUT_KEYS
+                and config.get(parameter.key)
+            ):
+                found.append(str(config[parameter.key]))
+    return sorted(set(found))
+
+
+def _all_subclasses(cls: type[Options]) -> list[type[Options]]:
+    own = cls.__subclasses__()
+    return [*own, *(below for one in own for below in _all_subclasses(one))]

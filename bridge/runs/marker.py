@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,8 +44,12 @@ class Marker:
 
 def read_marker(folder: Path) -> Marker | None:
     """Return the marker of a folder, or None if there is none."""
+    return _parse(folder / MARKER)
+
+
+def _parse(path: Path) -> Marker | None:
     try:
-        raw = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError):  # killed while writing it
@@ -65,21 +71,63 @@ def read_marker(folder: Path) -> Marker | None:
     )
 
 
-def write_marker(folder: Path, **content: Any) -> None:
+def claim(folder: Path, **content: Any) -> Marker | None:
     """Create the marker of this process, with `content` added.
 
-    Raises
-    ------
-    FileExistsError
-        If another process has been faster.
+    Returns
+    -------
+    Marker or None
+        That of a run which was killed here, or of a live one: then nothing was created.
     """
+    crashed: Marker | None = None
+    while True:
+        try:
+            _write(folder, content)
+        except FileExistsError:
+            found = read_marker(folder)
+            if found is None:
+                continue  # it has just ended
+            if found.alive:
+                return found
+            crashed = found
+            _remove_dead(folder, found)
+        else:
+            return crashed
+
+
+def _write(folder: Path, content: dict[str, Any]) -> None:
     pid = os.getpid()
     block = {"pid": pid, **content, "host": platform.node(), "process_start": _start_of(pid)}
-    with (folder / MARKER).open("x", encoding="utf-8") as file:
-        file.write(to_json_text(block))
+    # Whole from the first moment: others read it while it is written.
+    partial = folder / f"{MARKER}-{pid}-{uuid.uuid4().hex[:8]}"
+    try:
+        partial.write_text(to_json_text(block), encoding="utf-8")
+        os.link(partial, folder / MARKER)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        with (folder / MARKER).open("x", encoding="utf-8") as file:
+            file.write(to_json_text(block))
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def refuse_live(folder: Path, marker: Marker) -> NoReturn:
+def _remove_dead(folder: Path, dead: Marker) -> None:
+    """Take the marker of a killed run away, unless another process has put its own there since."""
+    taken = folder / f"{MARKER}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    try:
+        os.rename(folder / MARKER, taken)
+    except FileNotFoundError:
+        return
+    try:
+        if _parse(taken) != dead:
+            with contextlib.suppress(FileExistsError):
+                os.link(taken, folder / MARKER)
+    finally:
+        taken.unlink()
+
+
+def refuse_live(folder: Path, marker: Marker, flag: str = "--out-dir") -> NoReturn:
     """Say who works in a folder.
 
     Raises
@@ -90,7 +138,7 @@ def refuse_live(folder: Path, marker: Marker) -> NoReturn:
     where = f" on {marker.host}" if marker.elsewhere else ""
     raise ValueError(
         f"{folder}: process {marker.pid}{where} is working there (run {marker.run_id}, started "
-        f"{marker.started_at}); wait for it, choose another --out-dir, or delete "
+        f"{marker.started_at}); wait for it, choose another {flag}, or delete "
         f"{folder / MARKER} if it is gone"
     )
 

@@ -16,6 +16,12 @@ from bridge.home import HOME, UNKNOWN, package_version, project, version
 TOOL = "pingbridge"
 GIT_SHA_VARIABLE = "PINGBRIDGE_GIT_SHA"
 _PACKAGES = ("numpy", "brian2", "torch")
+ENVIRONMENT = (
+    "PINGBRIDGE_MNIST_DIR", "PINGBRIDGE_SHD_DIR", "PINGLAB_SHD_DIR", "CXX", "CXXFLAGS", "CUDA_HOME",
+    "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE",
+)  # fmt: skip
+"""Variables that decide what a run reads, compiles with or computes on."""
 
 
 def provenance(*, device: str | None = None) -> dict[str, Any]:
@@ -30,7 +36,8 @@ def provenance(*, device: str | None = None) -> dict[str, Any]:
     -------
     dict
         ``tool, tool_version, git_sha, run_id, started_at, python, platform, <package>_version,
-        python_env_hash``, and ``device`` if given.
+        python_env_hash, environment`` (variables of `ENVIRONMENT` that are set), and ``device`` if
+        given.
 
     Source: fields of pinglab's run_log.provenance.
     """
@@ -47,6 +54,7 @@ def provenance(*, device: str | None = None) -> dict[str, Any]:
     for package in _PACKAGES:
         block[f"{package}_version"] = package_version(package, "not installed")
     block["python_env_hash"] = python_env_hash()
+    block["environment"] = {name: os.environ[name] for name in ENVIRONMENT if os.environ.get(name)}
     if device is not None:
         block["device"] = device
     return block

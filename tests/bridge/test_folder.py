@@ -50,33 +50,31 @@ def test_a_run_leaves_config_script_and_log(tmp_path):
         run.update_config({"n_exc": 8, "provenance": {"device": "cpu"}})
     assert names(folder) == {"config.json", "run.sh", "output.log"}
     config = loaded(folder / "config.json")
-    assert config == {
-        "mode": "sim",
-        "provenance": {**BLOCK, "device": "cpu"},
-        "seed": 3,
-        "n_exc": 8,
-    }
+    block = config["provenance"]
+    assert config == {"mode": "sim", "provenance": block, "seed": 3, "n_exc": 8}
+    assert {**block, **BLOCK, "device": "cpu"} == block
+    assert block["ended"]["state"] == "done"
+    assert block["files"] == {"foreign": [], "written": []}
     assert list(config)[:2] == ["mode", "provenance"]
     assert (folder / "output.log").read_text().endswith(" INFO hello\n")
 
 
 def test_the_files_come_in_the_order_of_the_contract(tmp_path, monkeypatch):
     written = []
-    replace, first_open = os.replace, Path.open
-    monkeypatch.setattr(
-        os, "replace", lambda a, b: (written.append(Path(b).name), replace(a, b))[1]
-    )
+    replace, link = os.replace, os.link
 
-    def noting_open(self, mode="r", *rest, **named):
-        if mode == "x":
-            assert (tmp_path / "output.log").exists()
-            written.append(self.name)
-        return first_open(self, mode, *rest, **named)
+    def note(change):
+        def noting(a, b):
+            written.append(Path(b).name)
+            return change(a, b)
 
-    monkeypatch.setattr(Path, "open", noting_open)
+        return noting
+
+    monkeypatch.setattr(os, "replace", note(replace))
+    monkeypatch.setattr(os, "link", note(link))
     with open_run(tmp_path):
-        pass
-    assert written == ["config.json", "run.sh", ".running"]
+        assert written == [".running", "config.json", "run.sh"]
+    assert written[3:] == ["config.json"]  # how it ended
 
 
 def test_the_marker_says_who_is_working(tmp_path):
@@ -224,20 +222,53 @@ def test_a_marker_of_another_machine_is_respected(tmp_path):
         pass
 
 
-def test_somebody_who_comes_in_after_the_check_is_respected(tmp_path, monkeypatch):
-    with open_run(tmp_path / "other"):
-        live = (tmp_path / "other" / ".running").read_text()
-        late = open_run(tmp_path / "run")
-        open_log = late._open_log
-
-        def open_log_while_another_starts():
-            open_log()
-            (tmp_path / "run" / ".running").write_text(live)
-
-        monkeypatch.setattr(late, "_open_log", open_log_while_another_starts)
+def test_somebody_who_was_faster_is_respected(tmp_path, monkeypatch):
+    """Whoever has the marker has the folder: the other one has not written a byte."""
+    late = open_run(tmp_path / "run", argv=["late"])
+    with open_run(tmp_path / "run", argv=["early"]):
+        before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
         with pytest.raises(ValueError, match="is working there"), late:
             pass
-        assert (tmp_path / "run" / ".running").read_text() == live
+        assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_many_at_the_same_instant(tmp_path):
+    """One wins; config.json and run.sh are the winner's, the others' are one line."""
+    code = (
+        "import sys, time; from bridge.runs.folder import RunFolder\n"
+        "sys.stdin.read()\n"
+        "with RunFolder(sys.argv[1], mode='sim', config={'seed': int(sys.argv[2])}, "
+        "argv=['sim', '--seed', sys.argv[2]]) as run:\n"
+        "    print('in', flush=True)\n"
+        "    time.sleep(1e6)\n"
+    )
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".running").write_text("{}")  # of a run that was killed: all take it away at once
+    all_of_them = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(folder), str(seed)], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for seed in range(4)
+    ]  # fmt: skip
+    try:
+        for one in all_of_them:
+            one.stdin.close()
+        losers = [one for one in all_of_them if one.stdout.readline() != "in\n"]
+        (winner,) = set(all_of_them) - set(losers)
+        for one in losers:
+            assert "is working there" in one.stderr.read()
+        seed = str(all_of_them.index(winner))
+        assert str(loaded(folder / "config.json")["seed"]) == seed
+        assert f"sim --seed {seed}" in (folder / "run.sh").read_text()
+        assert loaded(folder / ".running")["pid"] == winner.pid
+    finally:
+        for one in all_of_them:
+            one.kill()
+            one.wait()
+            one.stdout.close()
+            one.stderr.close()
 
 
 def test_a_forked_worker_does_not_take_the_marker_away(tmp_path):

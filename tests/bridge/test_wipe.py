@@ -1,13 +1,16 @@
 """Wiping: it takes what a run wrote, and nothing else."""
 
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from bridge.runs import groups  # noqa: F401  # whose path options are not to be wiped away
 from bridge.runs.folder import RunFolder
 from bridge.runs.wipe import wipe_folder
 
+ROOT = Path(__file__).resolve().parents[2]
 BLOCK = {"tool": "pingbridge", "run_id": "r-20260102-030405", "started_at": "2026-01-02T03:04:05"}
 
 
@@ -30,8 +33,10 @@ def test_wiping_takes_what_a_run_wrote_and_follows_no_links(tmp_path):
     treasure = tmp_path / "treasure"
     treasure.mkdir()
     (treasure / "gold").touch()
-    folder = old_run(tmp_path / "run")
-    (folder / "link").symlink_to(treasure)
+    folder = tmp_path / "run"
+    with open_run(folder) as run:
+        run.write_text("frames/f1.png", "x")
+        run.path("link").symlink_to(treasure)
     with open_run(folder, wipe=True):
         assert names(folder) == {"config.json", "run.sh", "output.log", ".running"}
     assert (treasure / "gold").exists()
@@ -124,11 +129,46 @@ def test_wiping_away_what_the_run_reads_is_refused(how, tmp_path):
 
 def test_wiping_around_a_live_run_is_refused(tmp_path):
     outer = old_run(tmp_path / "outer")
-    with (
-        open_run(outer / "infer"),
-        pytest.raises(ValueError, match=rf"infer: process {os.getpid()} is working there"),
-    ):
-        wipe_folder(outer)
+    code = (
+        "import sys, time; from bridge.runs.folder import RunFolder\n"
+        "with RunFolder(sys.argv[1], mode='infer', config={}, argv=[]) as run:\n"
+        "    print(flush=True)\n"
+        "    time.sleep(1e6)\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(outer / "infer")], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    try:
+        other.stdout.readline()
+        with pytest.raises(ValueError, match=rf"infer: process {other.pid} is working there"):
+            wipe_folder(outer)
+    finally:
+        other.kill()
+        other.communicate()
     assert (outer / "frames" / "f1.png").exists()
     wipe_folder(outer)
     assert names(outer) == set()
+
+
+@pytest.mark.parametrize("when", ["before", "between", "inside a folder", "in a killed run"])
+def test_what_no_run_wrote_is_not_wiped(when, tmp_path):
+    """Not what lay there before the first run, nor what was put there since."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    mine = folder / ("notes/chapter1.tex" if when == "inside a folder" else "chapter1.tex")
+    mine.parent.mkdir(exist_ok=True)
+    if when in ("before", "inside a folder"):
+        mine.write_text("ten years")
+    old_run(folder)
+    if when == "in a killed run":
+        config = folder / "config.json"
+        config.write_text(config.read_text().replace('"done"', '"running"'))
+    if when in ("between", "in a killed run"):
+        mine.write_text("ten years")
+    before = sorted(folder.rglob("*"))
+    with (
+        pytest.raises(ValueError, match=r"(chapter1\.tex|notes), which no run wrote; nothing was"),
+        open_run(folder, wipe=True),
+    ):
+        pass
+    assert sorted(folder.rglob("*")) == before

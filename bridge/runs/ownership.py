@@ -1,0 +1,224 @@
+"""Whose folder it is: which run lives there, which files are its own, who else may come in.
+
+A folder belongs to the command and the resolved settings that made it. A second command never
+replaces, mixes with or deletes what another left there. The provenance in config.json keeps what
+was in the folder before the first run (which is nobody's to delete) and what runs wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bridge.atomic import PARTIAL_PREFIX, to_json_text
+from bridge.runs.content import content_hash
+from bridge.runs.marker import MARKER
+
+RECORDS = frozenset({"config.json", "run.sh", "output.log", MARKER})
+"""What every run writes about itself: no results."""
+
+OUTPUT_KEYS = frozenset({
+    "out_dir", "save_dir", "save_recording", "save_weights_dir", "runs_dir", "analysis_dir",
+})  # fmt: skip
+"""Options that name something to write; every other path is one to read."""
+
+Repeat = Literal["same", "resume", "never"]
+"""What the same command may do with a folder that holds its results: write them again where its
+settings are the same, which gives the same files; go on because the user said so; nothing."""
+
+# Options that decide where results go or how they are computed, never what they are.
+_HARMLESS = frozenset({
+    "out_dir", "save_dir", "wipe_dir", "resume", "jobs", "scheduler", "parallel", "max_workers",
+    "executor", "config", "keep_frames", "epochs_done", "derived", "execution", "mode",
+    "provenance", "modal", "modal_gpu",
+})  # fmt: skip
+
+
+def settings_key(config: Mapping[str, Any]) -> str:
+    """Return a hash of the settings of a run that decide its results."""
+    kept = {key: value for key, value in config.items() if key not in _HARMLESS}
+    return content_hash(json.loads(to_json_text(kept)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Occupant:
+    """The run that a folder belongs to.
+
+    Attributes
+    ----------
+    mode : str
+        Its command.
+    key : str
+        Of its settings (:func:`settings_key`).
+    state : str
+        ``running`` (killed, where nobody works there), ``done``, ``failed``, ``interrupted``.
+    results : tuple of str
+        Files beyond the records, as the folder holds them.
+    started_at : str
+    """
+
+    mode: str
+    key: str
+    state: str
+    results: tuple[str, ...]
+    started_at: str
+
+
+def occupant(folder: Path) -> Occupant | None:
+    """Return the run that a folder belongs to; None for a folder without one."""
+    config = read_config(folder)
+    if config is None:
+        return None
+    block = config.get("provenance")
+    block = block if isinstance(block, dict) else config  # older runs spread it
+    ended = block.get("ended")
+    state = ended.get("state") if isinstance(ended, dict) else None
+    known = Manifest.of(config)
+    found = [
+        name for name in entries(folder, without=known.foreign)
+        if name not in RECORDS and not Path(name).name.startswith(PARTIAL_PREFIX)
+    ]  # fmt: skip
+    return Occupant(
+        mode=str(config.get("mode", "unknown")),
+        key=str(block.get("settings_key") or settings_key(config)),
+        state=str(state or "done"),
+        results=tuple(found),
+        started_at=str(block.get("started_at", "unknown")),
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """Return the config.json of a run folder; None where there is none that a run wrote."""
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(raw, dict):
+        return None
+    block = raw.get("provenance", raw)
+    return raw if isinstance(block, dict) and "run_id" in block else None
+
+
+def entries(folder: Path, *, without: frozenset[str] = frozenset()) -> list[str]:
+    """Return the files below a folder by their relative names; runs in sub-folders left out.
+
+    Parameters
+    ----------
+    folder : Path
+    without : set of str
+        Names in the folder itself that are not looked at.
+    """
+    found = []
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        if here == folder:
+            folders[:] = [name for name in folders if name not in without]
+            files = [name for name in files if name not in without]
+        elif read_config(here) is not None:
+            folders.clear()
+            continue
+        inside = here.relative_to(folder)
+        links = [name for name in folders if (here / name).is_symlink()]
+        found += [str(inside / name) for name in (*files, *links)]
+    return sorted(found)
+
+
+def admit(
+    folder: Path, *, mode: str, key: str, repeat: Repeat, flag: str = "--out-dir",
+    resume_flag: str | None = None,
+) -> None:  # fmt: skip
+    """Refuse a run that would replace or mix with what another one left in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    mode, key : str
+        Command and settings of the run that wants to come in.
+    repeat : {"same", "resume", "never"}
+    flag : str
+        What names the folder.
+    resume_flag : str, optional
+        What goes on with a run of this command.
+
+    Raises
+    ------
+    ValueError
+        Naming what is there, and what to type instead.
+    """
+    there = occupant(folder)
+    if there is None or not there.results:
+        return
+    if there.mode == mode and (repeat == "resume" or (repeat == "same" and there.key == key)):
+        return
+    shown = ", ".join(there.results[:3]) + (" ..." if len(there.results) > 3 else "")
+    other = (
+        f"{there.mode} run" if there.mode != mode
+        else f"{mode} run with other settings" if there.key != key
+        else f"{mode} run with the same settings"
+    )  # fmt: skip
+    ways = [f"choose another {flag}", "or clear it with --wipe-dir"]
+    if resume_flag is not None and there.mode == mode:
+        ways.insert(0, f"go on with {resume_flag}")
+    raise ValueError(
+        f"{folder} holds the results of a {other} (started {there.started_at}: {shown}); "
+        f"{', '.join(ways)}"
+    )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a run folder knows of its files.
+
+    Attributes
+    ----------
+    foreign : set of str
+        Names in the folder itself that were there before the first run.
+    written : set of str
+        Files of runs, and folders that hold files of runs only (they end in ``/``).
+    """
+
+    foreign: frozenset[str] = frozenset()
+    written: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any] | None) -> Manifest:
+        """Return what a config.json keeps; nothing where it keeps nothing readable."""
+        try:
+            kept = (config or {})["provenance"]["files"]
+            return cls(frozenset(map(str, kept["foreign"])), frozenset(map(str, kept["written"])))
+        except (TypeError, KeyError):
+            return cls()
+
+    def to_json(self) -> dict[str, list[str]]:
+        """Return it as config.json keeps it; a folder that is all of runs is one entry."""
+        folders = {f"{Path(name).parts[0]}/" for name in self.written if len(Path(name).parts) > 1}
+        whole = {name for name in folders if name.rstrip("/") not in self.foreign}
+        files = {n for n in self.written if f"{Path(n).parts[0]}/" not in whole} | whole
+        return {"foreign": sorted(self.foreign), "written": sorted(files)}
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a run wrote a file."""
+        path = Path(name)
+        return (
+            name in RECORDS
+            or name in self.written
+            or path.name.startswith(PARTIAL_PREFIX)
+            or any(f"{parent}/" in self.written for parent in path.parents)
+        )
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Return the files of a run folder that no run wrote, those of runs below it included."""
+    known = Manifest.of(read_config(folder))
+    there = {path.name for path in folder.iterdir()}
+    found = [name for name in entries(folder, without=known.foreign) if not known.owns(name)]
+    found += sorted(known.foreign & there)
+    for path in sorted(folder.rglob("config.json")):
+        below = path.parent
+        if below != folder and read_config(below) is not None:
+            found += [str(below.relative_to(folder) / name) for name in foreign_files(below)]
+    return sorted(set(found))
