@@ -73,7 +73,7 @@ def make_network(
 
 def check_kernel(job: Job, network: SpikingNetwork) -> str:
     """Return the kernel that was asked for, refusing one that can't run here."""
-    from train_torch.network.sequence import choose_kernel
+    from train_torch.kernels.choice import choose_kernel
 
     name = job.resolved[ExecutionOptions].train_kernel
     choose_kernel(name, network.device, only_eager=None)

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from train_torch.kernels.graphs import GraphKernel
 from train_torch.kernels.layer import Keeping
-from train_torch.network import sequence
+from train_torch.network import base
 from train_torch.network.networks import Learning, build_network
 
 ALL = frozenset({"W_ee", "W_ei", "W_ie"})
@@ -53,13 +53,12 @@ def graphs(monkeypatch):
     """Let networks on the CPU use the kernel of a GPU."""
     repeater = Repeater()
     kernel = GraphKernel(recorder=repeater)
-    choose = sequence.choose_kernel
+    choose = base.choose_kernel
 
     def chosen(name, device, *, only_eager):
         return kernel if name == "function" else choose(name, device, only_eager=only_eager)
 
-    for module in ("ping", "cuba"):
-        monkeypatch.setattr(f"train_torch.network.{module}.choose_kernel", chosen)
+    monkeypatch.setattr(base, "choose_kernel", chosen)
     return kernel, repeater
 
 

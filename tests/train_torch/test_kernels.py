@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 
 from bridge.network.spec import LayerSpec, PingSpec, ReadoutSpec, ei_layer
 from bridge.network.weights import DrawRule, WeightDraw, draw_weights
-from train_torch.kernels import library
+from train_torch.kernels import choice, library
 from train_torch.kernels.layer import Keeping
 from train_torch.kernels.library import why_missing
 from train_torch.kernels.native import CppKernel
-from train_torch.network import sequence
 from train_torch.network.networks import Learning, build_network
 from train_torch.training.losses import cross_entropy
 
@@ -212,7 +211,7 @@ def test_compiled_loops_say_what_they_cannot_do():
 def test_a_machine_without_compiler_trains_in_torch_and_says_so_once(monkeypatch, caplog):
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setattr(library, "library", library.library.__wrapped__)
-    sequence._say_once.cache_clear()
+    choice._say_once.cache_clear()
     monkeypatch.setattr(logging.getLogger("pingbridge"), "propagate", True)
     assert "no-such-compiler" in why_missing()
     spec, weights = networks.small_ping(sizes=(20,))
@@ -226,7 +225,7 @@ def test_a_machine_without_compiler_trains_in_torch_and_says_so_once(monkeypatch
     assert len(lines) == 1
     with pytest.raises(ValueError, match="no-such-compiler"):
         network(stimulus, kernel="cpp")
-    sequence._say_once.cache_clear()
+    choice._say_once.cache_clear()
 
 
 @pytest.mark.compiler

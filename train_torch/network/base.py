@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,44 +14,17 @@ from bridge.network.spec import CubaSpec, NetworkSpec, PingSpec
 from bridge.network.steps import step_constants
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import Weights
-from train_torch.kernels.layer import Keeping
+from train_torch.kernels.choice import choose_kernel
+from train_torch.kernels.layer import Keeping, Kernel
 from train_torch.kernels.surrogate import Surrogate
+from train_torch.network.forward_pass import (
+    RECURRENT,
+    ForwardPass,
+    Keep,
+    NetworkCall,
+    SpikeHook,
+)
 from train_torch.network.inputs import InputBatch
-
-RECURRENT = ("W_ee", "W_ei", "W_ie", "W_ii")
-
-SpikeHook = Callable[[int, str, Tensor], Tensor]
-"""Called with step, population and spikes (batch, cell); returns the spikes that propagate."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ForwardPass:
-    """What one forward pass gave.
-
-    Attributes
-    ----------
-    logits : Tensor, (batch, class)
-    counts : dict of str to Tensor, (batch, cell)
-        Spikes of each cell; those of E cells carry the gradient.
-    spikes : dict of str to Tensor, (step, batch, cell)
-        Where they were asked for.
-    traces : dict of str to Tensor, (step, batch, cell)
-        ``v_e_1`` (mV, after reset), ``ge_e_1`` (µS, as used in that step) ...
-    output : Tensor, (step, batch, class), or None
-        The readout after each step, where it was asked for.
-    lost_step : int or None
-        First step at which a voltage was not finite, or beyond a million mV.
-    kernel : {"eager", "function", "cpp"}
-        What ran the steps.
-    """
-
-    logits: Tensor
-    counts: Mapping[str, Tensor]
-    spikes: Mapping[str, Tensor] = field(default_factory=dict)
-    traces: Mapping[str, Tensor] = field(default_factory=dict)
-    output: Tensor | None = None
-    lost_step: int | None = None
-    kernel: str = "eager"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +199,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         hook : callable, optional
             May replace spikes before they propagate.
         kernel : {"auto", "eager", "function", "cpp"}
-            What runs the steps, see :func:`train_torch.network.sequence.choose_kernel`.
+            What runs the steps, see :func:`train_torch.kernels.choice.choose_kernel`.
 
         Raises
         ------
@@ -246,40 +219,35 @@ class SpikingNetwork(nn.Module, abc.ABC):
                 f"E layer has {sizes[0]}"
             )
         keep = Keep(spikes=keep_spikes, traces=keep_traces, output=keep_output)
-        return self._run(
-            batch, self.used() if matrices is None else dict(matrices), keep,
-            v_start_mv or {}, hook, kernel,
+        call = NetworkCall(
+            batch=batch, w=self.used() if matrices is None else dict(matrices), keep=keep,
+            v_start_mv=v_start_mv or {}, hook=hook,
         )  # fmt: skip
+        self._check(call)
+        chosen = choose_kernel(kernel, self.device, only_eager=self._why_eager(call))
+        return self._run_eager(call) if chosen is None else self._run_kernel(chosen, call)
 
-    def _why_eager(self, batch: InputBatch, keep: Keep, hook: SpikeHook | None) -> str | None:
+    def _check(self, call: NetworkCall) -> None:  # most networks take everything
+        """Refuse what this network can't be asked for."""
+
+    def _why_eager(self, call: NetworkCall) -> str | None:
         """Return why only eager steps can do what is asked, or None if a kernel can."""
-        if keep.traces or keep.output or hook is not None or self.learning.smooth:
+        keep, raster = call.keep, call.batch.raster
+        if keep.traces or keep.output or call.hook is not None or self.learning.smooth:
             return "it keeps neither traces nor the output of each step, and knows no hooks"
-        if batch.raster is not None and batch.raster.requires_grad:
+        if raster is not None and raster.requires_grad:
             return "it gives no gradient with respect to the input"
         if self.dtype not in (torch.float32, torch.float64):
             return f"it knows float32 and float64, not {self.dtype}"
         return None
 
     @abc.abstractmethod
-    def _run(
-        self,
-        batch: InputBatch,
-        matrices: dict[str, Tensor],
-        keep: Keep,
-        v_start_mv: Mapping[str, Tensor],
-        hook: SpikeHook | None,
-        kernel: str,
-    ) -> ForwardPass: ...
+    def _run_kernel(self, kernel: Kernel, call: NetworkCall) -> ForwardPass:
+        """Run whole layers, one after the other."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Keep:
-    """What a forward pass keeps beyond logits and counts."""
-
-    spikes: bool = False
-    traces: bool = False
-    output: bool = False
+    @abc.abstractmethod
+    def _run_eager(self, call: NetworkCall) -> ForwardPass:
+        """Run step by step, as autograd follows it."""
 
 
 def _published(name: str, spec: NetworkSpec) -> tuple[str, str]:

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from bridge.network.spec import CubaSpec
 from train_torch.kernels.cells import LOST_MV, current_step
-from train_torch.kernels.layer import CurrentCells
+from train_torch.kernels.layer import CurrentCells, Kernel
 from train_torch.kernels.surrogate import Surrogate
-from train_torch.network.base import ForwardPass, Keep, SpikeHook, SpikingNetwork
+from train_torch.network.base import SpikingNetwork
 from train_torch.network.eager import Kept
-from train_torch.network.inputs import InputBatch
+from train_torch.network.forward_pass import ForwardPass, NetworkCall
 from train_torch.network.readouts import Readout, readout_constants
-from train_torch.network.sequence import choose_kernel, run_layers
+from train_torch.network.sequence import run_layers
 
 
 class CubaNetwork(SpikingNetwork):
@@ -30,54 +30,41 @@ class CubaNetwork(SpikingNetwork):
     def _learns(self, name: str) -> bool:
         return name in ("W_in", "W_out", "b_out")
 
-    def _run(
-        self,
-        batch: InputBatch,
-        w: dict[str, Tensor],
-        keep: Keep,
-        v_start_mv: Mapping[str, Tensor],
-        hook: SpikeHook | None,
-        kernel: str,
-    ) -> ForwardPass:
-        if v_start_mv:
+    def _check(self, call: NetworkCall) -> None:
+        if call.v_start_mv:
             raise ValueError("current-based cells start at 0; initial voltages can't apply")
-        if batch.g_ext_us is not None or batch.bias_us:
+        if call.batch.g_ext_us is not None or call.batch.bias_us:
             raise ValueError(f"{self.spec.model} has no conductances: no bias, no g_ext")
-        surrogate = Surrogate(
+
+    def _surrogate(self) -> Surrogate:
+        return Surrogate(
             kind="arctan", slope=self.learning.surrogate_slope, smooth=self.learning.smooth
         )
-        only_eager = self._why_eager(batch, keep, hook)
-        chosen = choose_kernel(kernel, self.device, only_eager=only_eager)
-        if chosen is None:
-            return self._run_eager(batch, w, keep, surrogate, hook)
+
+    def _zeros(self, n_trials: int) -> dict[str, Tensor]:
+        """Return zeros for every population, (batch, cell)."""
+        return {
+            name: torch.zeros((n_trials, n), dtype=self.dtype, device=self.device)
+            for name, n in self.spec.populations.items()
+        }
+
+    def _run_kernel(self, kernel: Kernel, call: NetworkCall) -> ForwardPass:
+        surrogate = self._surrogate()
         cells = CurrentCells(
             leak=self.dt_ms / self.spec.tau_mem_ms, tau_ms=self.spec.tau_mem_ms,
             v_th=self.spec.v_th, slope=surrogate.slope,
         )  # fmt: skip
-        starts = {
-            name: torch.zeros((batch.n_trials, n), dtype=self.dtype, device=self.device)
-            for name, n in self.spec.populations.items()
-        }
         return run_layers(
-            chosen, batch, w, starts, cells={"e": cells, "i": cells},
+            kernel, call, self._zeros(call.batch.n_trials), cells={"e": cells, "i": cells},
             readout=readout_constants(self.spec, self.dt_ms), surrogate=surrogate,
-            keep=keep, keeping=self.keeping,
-            window=self.learning.tbptt_window if self.training else 0,
+            keeping=self.keeping, window=self.learning.tbptt_window if self.training else 0,
         )  # fmt: skip
 
-    def _run_eager(
-        self,
-        batch: InputBatch,
-        w: dict[str, Tensor],
-        keep: Keep,
-        surrogate: Surrogate,
-        hook: SpikeHook | None,
-    ) -> ForwardPass:
+    def _run_eager(self, call: NetworkCall) -> ForwardPass:
+        batch, w, keep, hook = call.batch, call.w, call.keep, call.hook
+        surrogate = self._surrogate()
         raster = batch.dense(dtype=self.dtype, device=self.device)
-        zeros = {
-            name: torch.zeros((batch.n_trials, n), dtype=self.dtype, device=self.device)
-            for name, n in self.spec.populations.items()
-        }
+        zeros = self._zeros(batch.n_trials)
         v, s = dict(zeros), dict(zeros)
         kept = Kept(zeros, keep, batch.n_steps)
         readout = Readout(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from train_torch.network.base import ForwardPass, Keep
+from train_torch.network.forward_pass import ForwardPass, Keep
 from train_torch.network.readouts import Readout
 
 

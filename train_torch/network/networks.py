@@ -8,15 +8,9 @@ from typing import Any
 import torch
 
 from bridge.network.spec import CubaSpec, NetworkSpec
-from train_torch.network.base import (
-    RECURRENT,
-    ForwardPass,
-    Keep,
-    Learning,
-    SpikeHook,
-    SpikingNetwork,
-)
+from train_torch.network.base import Learning, SpikingNetwork
 from train_torch.network.cuba import CubaNetwork
+from train_torch.network.forward_pass import RECURRENT, ForwardPass, Keep, SpikeHook
 from train_torch.network.ping import PingNetwork
 
 __all__ = [

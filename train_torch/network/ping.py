@@ -11,13 +11,13 @@ from torch import Tensor
 from bridge.network.spec import PingSpec
 from bridge.network.steps import step_constants
 from train_torch.kernels.cells import CellState, conductance_step
-from train_torch.kernels.layer import ConductanceCells
+from train_torch.kernels.layer import ConductanceCells, Kernel
 from train_torch.kernels.surrogate import Surrogate
-from train_torch.network.base import ForwardPass, Keep, SpikeHook, SpikingNetwork
+from train_torch.network.base import SpikingNetwork
 from train_torch.network.eager import Kept
-from train_torch.network.inputs import InputBatch
+from train_torch.network.forward_pass import ForwardPass, NetworkCall
 from train_torch.network.readouts import Readout, readout_constants
-from train_torch.network.sequence import choose_kernel, run_layers
+from train_torch.network.sequence import run_layers
 
 
 class PingNetwork(SpikingNetwork):
@@ -28,24 +28,11 @@ class PingNetwork(SpikingNetwork):
     def _surrogate(self) -> Surrogate:
         return Surrogate(slope=self.learning.surrogate_slope, smooth=self.learning.smooth)
 
-    def _run(
-        self,
-        batch: InputBatch,
-        matrices: dict[str, Tensor],
-        keep: Keep,
-        v_start_mv: Mapping[str, Tensor],
-        hook: SpikeHook | None,
-        kernel: str,
-    ) -> ForwardPass:
-        only_eager = self._why_eager(batch, keep, hook)
-        chosen = choose_kernel(kernel, self.device, only_eager=only_eager)
-        if chosen is None:
-            return self._run_eager(batch, matrices, keep, v_start_mv, hook)
+    def _run_kernel(self, kernel: Kernel, call: NetworkCall) -> ForwardPass:
         return run_layers(
-            chosen, batch, matrices, self._starts(batch, v_start_mv),
-            cells={"e": self._cells("e"), "i": self._cells("i")},
+            kernel, call, self._starts(call), cells={"e": self._cells("e"), "i": self._cells("i")},
             readout=readout_constants(self.spec, self.dt_ms), surrogate=self._surrogate(),
-            keep=keep, keeping=self.keeping,
+            keeping=self.keeping,
         )  # fmt: skip
 
     def _cells(self, kind: str) -> ConductanceCells:
@@ -61,12 +48,12 @@ class PingNetwork(SpikingNetwork):
             dampen=self.learning.v_grad_dampen,
         )
 
-    def _starts(self, batch: InputBatch, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _starts(self, call: NetworkCall) -> dict[str, Tensor]:
         """Return the initial voltages of every population, (batch, cell)."""
-        starts = {}
+        starts, given = {}, call.v_start_mv
         for name, n_cells in self.spec.populations.items():
             cell = self.spec.exc_cell if name.startswith("e") else self.spec.inh_cell
-            shape = (batch.n_trials, n_cells)
+            shape = (call.batch.n_trials, n_cells)
             if name in given:
                 starts[name] = given[name].to(dtype=self.dtype, device=self.device)
             else:
@@ -75,18 +62,12 @@ class PingNetwork(SpikingNetwork):
                 )
         return starts
 
-    def _run_eager(
-        self,
-        batch: InputBatch,
-        w: dict[str, Tensor],
-        keep: Keep,
-        v_start_mv: Mapping[str, Tensor],
-        hook: SpikeHook | None,
-    ) -> ForwardPass:
+    def _run_eager(self, call: NetworkCall) -> ForwardPass:
+        batch, w, keep, hook = call.batch, call.w, call.keep, call.hook
         surrogate = self._surrogate()
         raster = batch.dense(dtype=self.dtype, device=self.device)
         drive = batch.drive_us(dtype=self.dtype, device=self.device)
-        state = {n: CellState.at(v) for n, v in self._starts(batch, v_start_mv).items()}
+        state = {n: CellState.at(v) for n, v in self._starts(call).items()}
         silent = {n: torch.zeros_like(s.v_mv) for n, s in state.items()}
         kept = Kept(silent, keep, batch.n_steps)
         readout = Readout(

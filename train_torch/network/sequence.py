@@ -2,91 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from train_torch.kernels.graphs import GraphKernel
 from train_torch.kernels.layer import Cells, EventTable, Keeping, Kernel, LayerSettings, layer
-from train_torch.kernels.library import why_missing
 from train_torch.kernels.native import CppKernel, integrate
-from train_torch.kernels.plain import PlainKernel
 from train_torch.kernels.readout_constants import ReadoutConstants
 from train_torch.kernels.surrogate import Surrogate
-from train_torch.network.base import RECURRENT, ForwardPass, Keep
-from train_torch.network.inputs import InputBatch
+from train_torch.network.forward_pass import RECURRENT, ForwardPass, NetworkCall
 from train_torch.network.readouts import Readout
-
-log = logging.getLogger("pingbridge")
-
-KERNELS = ("auto", "eager", "function", "cpp")
-"""What can run the steps; ``eager`` is no kernel but the loop that autograd follows."""
-
-
-def choose_kernel(name: str, device: torch.device, *, only_eager: str | None) -> Kernel | None:
-    """Return the kernel that `name` means here; None for eager steps.
-
-    Parameters
-    ----------
-    name : {"auto", "eager", "function", "cpp"}
-        ``auto``: ``cpp`` on a CPU with a compiler, ``function`` elsewhere (with CUDA graphs on a
-        GPU), eager steps where nothing else can do what is asked.
-    device : torch.device
-        Of the network.
-    only_eager : str or None
-        Why only eager steps can do what is asked.
-
-    Raises
-    ------
-    ValueError
-        If the kernel that was asked for can't be used, with the reason.
-    """
-    if name not in KERNELS:
-        raise ValueError(f"kernel {name!r} is unknown; use one of {', '.join(KERNELS)}")
-    if name == "eager" or (name == "auto" and only_eager is not None):
-        return None
-    reason = only_eager
-    if name == "cpp" and reason is None:
-        if device.type != "cpu":
-            reason = f"it runs on the CPU, the network is on {device.type}"
-        else:
-            reason = why_missing()
-    if reason is not None:
-        raise ValueError(f"--train-kernel {name} can't be used: {reason}")
-    if device.type == "cuda":
-        return _on_cuda(torch.cuda.current_device() if device.index is None else device.index)
-    if name == "function" or device.type != "cpu":
-        return PlainKernel()
-    if name == "auto" and why_missing() is not None:
-        _say_once(f"training in plain torch, several times slower: {why_missing()}")
-        return PlainKernel()
-    return CppKernel()
-
-
-@functools.cache
-def _on_cuda(index: int) -> Kernel:
-    """Return the kernel of a GPU, which keeps its graphs from call to call."""
-    return GraphKernel()
-
-
-@functools.cache
-def _say_once(line: str) -> None:
-    log.warning(line)
 
 
 def run_layers(
     kernel: Kernel,
-    batch: InputBatch,
-    w: Mapping[str, Tensor],
+    call: NetworkCall,
     starts: Mapping[str, Tensor],
     *,
     cells: Mapping[str, Cells],
     readout: ReadoutConstants,
     surrogate: Surrogate,
-    keep: Keep,
     keeping: Keeping,
     window: int = 0,
 ) -> ForwardPass:
@@ -95,9 +31,7 @@ def run_layers(
     Parameters
     ----------
     kernel : Kernel
-    batch : InputBatch
-    w : mapping of str to Tensor
-        Matrices as a step uses them.
+    call : NetworkCall
     starts : mapping of str to Tensor, (trial, cell)
         Initial voltages of every population, ``e1``, ``i1``, ``e2`` ...
     cells : mapping of str to cells
@@ -105,11 +39,11 @@ def run_layers(
     readout : ReadoutConstants
     surrogate : Surrogate
         Of the output spikes.
-    keep : Keep
     keeping : Keeping
     window : int
         Steps after which the state is detached; 0: never.
     """
+    batch, w = call.batch, call.w
     n_layers = sum(name.startswith("e") for name in starts)
     events = EventTable.of(
         batch.as_events().cpu(), n_steps=batch.n_steps, n_trials=batch.n_trials,
@@ -126,7 +60,7 @@ def run_layers(
             exc=cells["e"], inh=cells["i"], n_steps=batch.n_steps,
             v_start_exc=starts[f"e{k}"], v_start_inh=starts.get(f"i{k}"),
             events=events if first else None, external=batch.g_ext_us if first else None,
-            bias_us=batch.bias_us if first else 0.0, window=window, keep_spikes=keep.spikes,
+            bias_us=batch.bias_us if first else 0.0, window=window, keep_spikes=call.keep.spikes,
             keeping=keeping,
         )  # fmt: skip
         run = layer(
