@@ -52,6 +52,32 @@ class Log(Protocol):
         ...
 
 
+class Store(Protocol):
+    """Where finished items are, by number; a :class:`bridge.runs.store.ResultStore` is one."""
+
+    folder: Path
+
+    def is_of_another_job(self) -> bool:
+        """Return whether it holds something that is not of this job."""
+        ...
+
+    def done(self) -> list[int]:
+        """Return the numbers of the items that are there."""
+        ...
+
+    def get(self, index: int) -> Any:
+        """Return an item, or :data:`bridge.runs.store.MISSING`."""
+        ...
+
+    def put(self, index: int, result: Any) -> None:
+        """Keep an item."""
+        ...
+
+    def remove(self) -> None:
+        """Drop what nobody needs once the job is done."""
+        ...
+
+
 class StepError(RuntimeError):
     """One or several items failed; the message names each with its reason."""
 
@@ -97,6 +123,9 @@ class Stored:
         The folder will have been emptied before anything runs: it is not looked at now.
     say : Log, optional
         Gets the lines; default the program's log.
+    store : Store, optional
+        For items whose results have a place of their own, and stay there; default a store in
+        `folder`.
 
     Raises
     ------
@@ -115,10 +144,11 @@ class Stored:
         clear: str = CLEAR,
         wiped: bool = False,
         say: Log | None = None,
+        store: Store | None = None,
     ) -> None:
         self.items = list(items)
         self.what, self._clear = what, clear
-        self._name = (lambda k: f"{what.removesuffix('s')} {k + 1}") if name is None else name
+        self.name = (lambda k: f"{what.removesuffix('s')} {k + 1}") if name is None else name
         self._log: Log = log if say is None else say
         self.key: str | None = None
         """The hash of the job; None where nothing identifies it: then nothing is kept."""
@@ -127,7 +157,9 @@ class Stored:
             self.key = job_key({"job": key, "items": self.items})
         except UnidentifiedError as error:
             self._unknown = str(error)
-        self._store = ResultStore(folder, key=self.key or "", n_items=len(self.items), check=False)
+        if store is None:
+            store = ResultStore(folder, key=self.key or "", n_items=len(self.items), check=False)
+        self._store: Store = store
         self._results: Generator[tuple[int, Any], None, None] | None = None
         if not wiped:
             self.check()
@@ -267,7 +299,7 @@ class Stored:
                 self._log.info(f"results are not kept, a job that is killed runs anew: {error}")
 
     def _error(self, failures: list[tuple[int, Failed]]) -> StepError:
-        told = [f"{self._name(k)}: {failed.error}" for k, failed in failures[:N_NAMED]]
+        told = [f"{self.name(k)}: {failed.error}" for k, failed in failures[:N_NAMED]]
         if len(failures) > N_NAMED:
             told.append(f"and {len(failures) - N_NAMED} more")
         error = StepError(

@@ -6,11 +6,12 @@ E, E to I, I to E, I to I (sending to receiving); lists of two are [E, I].
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
+
+import numpy as np
 
 from bridge.clustered.perturbation import PerturbationBlock, read_perturbations
 from bridge.clustered.yaml_tree import dump_tree, load_tree
@@ -181,6 +182,7 @@ def read_config(source: Any, *, spiking: bool = True) -> ClusteredConfig:
     Parameters
     ----------
     source : path, bytes, mapping or ClusteredConfig
+        Mappings may hold numbers and arrays of numpy, and paths.
     spiking : bool
         Whether time step and duration are required.
 
@@ -194,7 +196,7 @@ def read_config(source: Any, *, spiking: bool = True) -> ClusteredConfig:
     if isinstance(source, ClusteredConfig):
         source = source.tree
     if isinstance(source, Mapping):
-        tree = copy.deepcopy(dict(source))
+        tree = plain_tree(source)
         content, name = dump_tree(tree).encode(), "the configuration"
     else:
         tree, content, name = load_tree(source)
@@ -202,6 +204,41 @@ def read_config(source: Any, *, spiking: bool = True) -> ClusteredConfig:
         return _from_tree(tree, content, spiking)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
+
+
+def plain_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a configuration in the words of YAML.
+
+    Arrays and tuples become lists, numbers of numpy those of Python, paths text.
+
+    Raises
+    ------
+    TypeError
+        For anything else that YAML has no word for; names the entry.
+    """
+    return {str(key): _plain(value, str(key)) for key, value in tree.items()}
+
+
+def _plain(value: Any, name: str) -> Any:
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one, f"{name}.{key}") for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one, f"{name}[{k}]") for k, one in enumerate(value)]
+    if isinstance(value, np.longdouble):
+        return float(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist(), name)
+    if isinstance(value, PurePath):
+        return str(value)
+    for kind in (bool, int, float, str):  # an enum of whole numbers, say
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(
+        f"the configuration: {name} is a {type(value).__name__}; use numbers, text, lists, arrays "
+        "and mappings of those"
+    )
 
 
 def _from_tree(tree: Mapping[str, Any], content: bytes, spiking: bool) -> ClusteredConfig:

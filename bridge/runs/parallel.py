@@ -285,7 +285,7 @@ class _Processes:
         from joblib.externals.loky import ProcessPoolExecutor
 
         self.width = jobs
-        payload = _pickled(make_task)
+        payload = pickled(make_task)
         handle, name = tempfile.mkstemp(prefix="pingbridge-task-")
         with os.fdopen(handle, "wb") as file:
             file.write(payload)
@@ -333,7 +333,7 @@ class _Dask:
             self._client.close()
             raise ValueError(f"--scheduler {address}: the scheduler has no workers; start some")
         self.width = sum(threads.values())
-        payload = _pickled(make_task)
+        payload = pickled(make_task)
         self._token = hashlib.sha256(payload).hexdigest()
         (self._payload,) = self._client.scatter([payload], broadcast=True)
 
@@ -394,11 +394,15 @@ def _open_pool(
             processes.close(failed)
 
 
-def _pickled(make_task: Callable[[], Task]) -> bytes:
-    # By reference for what a module holds; by value for what a user's script or session defines.
-    from joblib.externals.loky.backend.reduction import dumps
+def pickled(value: Any) -> bytes:
+    """Return a pickle for other processes of this program.
 
-    return bytes(dumps(make_task))
+    By reference for what a module holds; by value for what a user's script or session defines.
+    """
+    from joblib import wrap_non_picklable_objects
+
+    # In a list: a class by itself would be wrapped in a class of its own.
+    return pickle.dumps(wrap_non_picklable_objects([value], keep_wrapper=False))
 
 
 def _end_with(parent: int) -> None:
@@ -432,7 +436,8 @@ def _task_of(token: str, read: Callable[[], bytes]) -> Task:
         if _current is None or _current[0] != token:
             if _current is not None:
                 _close(_current[1])
-            _current = (token, pickle.loads(read())())
+            (make_task,) = pickle.loads(read())
+            _current = (token, make_task())
         return _current[1]
 
 

@@ -19,10 +19,11 @@ from bridge.runs.groups_clustered import (
 )
 from studies.clustered.runs import (
     analysis_settings,
+    applied_perturbations,
     make_stager,
-    measured_values,
     open_folder,
     parallel_settings,
+    value_runs,
     with_duration,
 )
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bridge.runs.folder import RunFolder
     from bridge.runs.resolve import Resolved
     from scope.measure.attractors.analyzer import Analyzer
+    from studies.clustered.repeater import Repeater
 
 log = logging.getLogger("pingbridge")
 
@@ -52,38 +54,44 @@ def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: in
     from bridge.runs.recipes import find_recipe
     from bridge.runs.resolve import resolve
     from studies.clustered import read_config
+    from studies.clustered.stager import save_perturbations
 
     resolved = resolve(CLUSTERED_RUN_GROUPS, given)
     where = resolved[ClusteredOptions]
-    repeats, files = resolved[RepeatOptions], resolved[SpikeFileOptions]
     path = find_recipe(where.config or config)
     parsed = read_config(path)
     if mode.endswith("perturb") and not parsed.perturbation:
         raise ValueError(f"{path} has no perturbation section; use clustered run")
-    folder = where.save_dir or Path(save_dir)
-    from_file = repeats.seeds_file is not None or repeats.load_saved_seeds
-    n_repeats = repeats.n_repeats if repeats.n_repeats or from_file else n
+    duration_s = resolved[SimulationOptions].duration_sec
+    read_config(with_duration(parsed, duration_s))  # a run that is too short is told now
     logger = _logger(mode)
     # Made first: what is wrong with seeds or workers is refused before anything is written.
-    repeater = _repeater(n_repeats, folder, parsed, resolved, logger, files)
-    with open_folder(mode, folder, path, resolved) as out:
+    repeater = _repeater(n, where.save_dir or Path(save_dir), parsed, resolved, logger)
+    if not where.wipe_dir:
+        repeater.check()
+    with open_folder(mode, repeater.save_dir, path, resolved) as out:
         if parsed.perturbation:
-            _save_perturbations(parsed, resolved, folder, logger)
-        found = repeater.run()
-        log.info("%d runs in %s", len(found), out.folder / "data")
-        _analyse(out, parsed, resolved)
+            logger.attach_file(out.path("metadata/run.log"))
+            save_perturbations(
+                out.path("metadata/perturbations.npz"), applied_perturbations(parsed, duration_s),
+                logger,
+            )  # fmt: skip
+        with repeater.repeats() as found:
+            log.info("%d runs in %s", len(found), out.folder / "data")
+            _analyse(out, parsed, resolved, repeater.files)
 
 
 def _repeater(
-    n_repeats: int | None, folder: Path, parsed: ClusteredConfig, resolved: Resolved, logger: Any,
-    files: SpikeFileOptions,
-) -> Any:  # fmt: skip
+    n: int, folder: Path, parsed: ClusteredConfig, resolved: Resolved, logger: Any
+) -> Repeater:
     from studies.clustered import Repeater
 
     repeats, simulation = resolved[RepeatOptions], resolved[SimulationOptions]
+    files = resolved[SpikeFileOptions]
+    from_file = repeats.seeds_file is not None or repeats.load_saved_seeds
     tree = with_duration(parsed, simulation.duration_sec)
     return Repeater(
-        n_repeats,
+        repeats.n_repeats if repeats.n_repeats or from_file else n,
         folder,
         stager_factory=functools.partial(
             make_stager, tree, backend=simulation.backend,
@@ -112,28 +120,19 @@ def _logger(name: str) -> Any:
     return Told(name, stream=None)
 
 
-def _save_perturbations(
-    parsed: ClusteredConfig, resolved: Resolved, folder: Path, logger: Any
+def _analyse(
+    out: RunFolder, parsed: ClusteredConfig, resolved: Resolved, files: list[Path]
 ) -> None:
-    from bridge.clustered.perturbation import gather_perturbations
-    from studies.clustered.stager import save_perturbations
-
-    dt_s = parsed.init.delta_t_s or 1.0
-    duration_s = resolved[SimulationOptions].duration_sec or parsed.init.duration_s or dt_s
-    arrays = gather_perturbations(
-        parsed.perturbation, {}, length=parsed.n_populations, n_steps=round(duration_s / dt_s),
-        dt_s=dt_s,
-    )  # fmt: skip
-    save_perturbations(folder / "metadata" / "perturbations.npz", arrays, logger)
-
-
-def _analyse(out: RunFolder, parsed: ClusteredConfig, resolved: Resolved) -> None:
+    """Analyse the recordings of this run, by name, and nothing else that may lie beside them."""
+    from scope.measure.attractors.recordings import read_spikes
     from studies.clustered import Analyzer
 
     analyzer = Analyzer(
-        out.folder / "data", out.folder / "clusters.npy", dt=parsed.init.delta_t_s or 0.0005,
+        [read_spikes(path)[0] for path in files], out.folder / "clusters.npy",
+        dt=parsed.init.delta_t_s or 0.0005,
         **analysis_settings(resolved, parsed.clusters.n_clusters),
     )  # fmt: skip
+    analyzer.spikes_path = str(out.folder / "data")
     _write_analysis(out, analyzer)
 
 
@@ -242,9 +241,9 @@ def _tell(analyzer: Analyzer, options: AnalyzeOptions) -> None:
 
 def sweep(**given: Any) -> None:
     """Run a network over the values of one entry of its configuration; save a table, a figure."""
-    values, rows, out_rows, name = measured_values("clustered sweep", given, 1)
-    with out_rows as out:
-        measured = rows(out)
+    runs = value_runs("clustered sweep", given, 1)
+    values, name = runs.values, runs.name
+    with runs.measured() as (out, measured):
         from scope.figures.clustered import sweep_figure
         from scope.files import save_figure
         from studies.clustered.compare import mean_over_runs
@@ -265,17 +264,16 @@ def sweep(**given: Any) -> None:
 
 def compare(**given: Any) -> None:
     """Compare simulated rates with the mean field over a parameter, in one table and figure."""
-    values, rows, out_rows, name = measured_values("clustered compare", given, 2)
-    with out_rows as out:
-        measured = rows(out)
+    runs = value_runs("clustered compare", given, 2)
+    name = runs.name
+    with runs.measured() as (out, measured):
         from scope.figures.clustered_mean_field import compare_figure
         from scope.files import save_figure
         from studies.clustered.compare import compared_row, mean_over_runs
 
-        trees = rows.keywords["trees"]
         table = [
             compared_row(value, mean_over_runs(measured[value]), tree)
-            for value, tree in zip(values, trees, strict=True)
+            for value, tree in zip(runs.values, runs.trees, strict=True)
         ]
         _write_table(out, "compare", table)
         figure = compare_figure(rows=table, name=name)

@@ -1,89 +1,25 @@
-"""Many steps, one after the other, in threads, in processes or on a Dask cluster.
-
-A step that fails is reported and takes no other down; finished steps are kept, so that a job that
-was killed goes on where it stopped.
-"""
+"""Where steps run: one after the other, in threads, in processes or on a Dask cluster."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import pickle
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from bridge.runs.parallel import count_cores, parallel_map, same_modules
+from bridge.runs.parallel import count_cores, pickled, same_modules
+from studies.stored import Run, step_runner
 
 EXECUTORS = ("thread", "process", "dask")
 
-Step = Callable[[Any], Mapping[str, Any]]
 
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Who runs the steps of a job; results are the same wherever they run.
 
-class StepError(RuntimeError):
-    """One or several steps failed; the message names each with its reason."""
-
-
-def _guarded(step: Step, item: Any) -> dict[str, Any]:
-    """Return what a step returns, or why it failed."""
-    try:
-        return {"value": step(item)}
-    except Exception as error:  # whatever a user's step raises: it is reported, not lost
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return {
-            "error": f"{type(error).__name__}: {reason}",
-            "traceback": traceback.format_exc(),
-        }
-
-
-def _hand_out(step: Step) -> Callable[[Any], dict[str, Any]]:
-    return functools.partial(_guarded, step)
-
-
-def check_executor(executor: str, max_workers: int | None) -> None:
-    """Refuse an unknown executor or number of workers."""
-    if executor not in EXECUTORS:
-        raise ValueError(f"executor {executor!r} is unknown; use {', '.join(EXECUTORS)}")
-    if max_workers is not None and max_workers < 1:
-        raise ValueError(f"max_workers = {max_workers} must be at least 1")
-
-
-def check_picklable(**parts: Any) -> None:
-    """Refuse what can't travel to another process, naming it.
-
-    Raises
-    ------
-    ValueError
-    """
-    from joblib.externals.loky.backend.reduction import dumps
-
-    for name, part in parts.items():
-        try:
-            dumps(part)
-        except (pickle.PicklingError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{name} can't be sent to other processes ({' '.join(str(error).split())}); use "
-                "executor thread, or make it a function of a module"
-            ) from None
-
-
-def run_steps(
-    step: Step,
-    items: Sequence[Any],
-    *,
-    parallel: bool = False,
-    max_workers: int | None = None,
-    executor: str = "thread",
-    scheduler: str | None = None,
-    label: str | None = None,
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield (index, outcome) of every item in order: ``{"value": ...}`` or ``{"error": ...}``.
-
-    Parameters
+    Attributes
     ----------
-    step : callable
-        Called with an item; the same value wherever it runs.
-    items : sequence
     parallel : bool
     max_workers : int, optional
         Default one for each core.
@@ -91,25 +27,63 @@ def run_steps(
     scheduler : str, optional
         Address of a Dask scheduler; without it ``dask`` starts workers of its own for the time of
         the job.
-    label : str, optional
-        Shows a progress bar on a terminal.
+
+    Raises
+    ------
+    ValueError
+        For an unknown executor, workers below 1, or a scheduler that can't apply.
     """
-    check_executor(executor, max_workers)
-    if scheduler is not None and executor != "dask":
-        raise ValueError("a scheduler needs executor dask")
-    make = functools.partial(_hand_out, step)
-    if not parallel:
-        if scheduler is not None:
+
+    parallel: bool = False
+    max_workers: int | None = None
+    executor: str = "thread"
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.executor not in EXECUTORS:
+            raise ValueError(f"executor {self.executor!r} is unknown; use {', '.join(EXECUTORS)}")
+        if self.max_workers is not None and self.max_workers < 1:
+            raise ValueError(f"max_workers = {self.max_workers} must be at least 1")
+        if self.scheduler is not None and self.executor != "dask":
+            raise ValueError("a scheduler needs executor dask")
+        if self.scheduler is not None and not self.parallel:
             raise ValueError("a scheduler can't apply without parallel")
-        yield from parallel_map(make, items, jobs=1, label=label)
-    elif executor == "dask":
-        with _scheduler(scheduler, max_workers) as address:
-            yield from parallel_map(make, items, scheduler=address, label=label)
-    else:
-        yield from parallel_map(
-            make, items, jobs=max_workers, threads=executor == "thread",
-            apart=executor == "process", label=label,
+
+    def check_picklable(self, **parts: Any) -> None:
+        """Refuse what can't travel to another process where it has to, naming it.
+
+        Raises
+        ------
+        ValueError
+        """
+        if not self.parallel or self.executor == "thread":
+            return
+        for name, part in parts.items():
+            try:
+                pickled(part)
+            except (pickle.PicklingError, TypeError, AttributeError) as error:
+                raise ValueError(
+                    f"{name} can't be sent to other processes ({' '.join(str(error).split())}); "
+                    "use executor thread, or make it a function of a module"
+                ) from None
+
+    def runner(self, step: Callable[[Any], Any]) -> Run:
+        """Return what runs items by a function of one item."""
+        if not self.parallel:
+            return step_runner(step, jobs=1)
+        if self.executor == "dask":
+            return self._on_dask(step)
+        return step_runner(
+            step, jobs=self.max_workers, threads=self.executor == "thread",
+            apart=self.executor == "process",
         )  # fmt: skip
+
+    def _on_dask(self, step: Callable[[Any], Any]) -> Run:
+        def run(items: list[Any]) -> Iterator[Any]:
+            with _scheduler(self.scheduler, self.max_workers) as address:
+                yield from step_runner(step, scheduler=address)(items)
+
+        return run
 
 
 @contextlib.contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.atomic import write_atomically, write_text
-from bridge.runs.store import ResultStore, job_key
-from scope.measure.attractors.recordings import SpikeEvents, events_of, write_spikes
-from studies.clustered.execution import StepError, check_executor, check_picklable, run_steps
-from studies.clustered.logger import Logger
+from bridge.runs.parallel import Failed
+from scope.measure.attractors.recordings import SpikeEvents, events_of, read_spikes, write_spikes
+from studies.clustered.execution import Workers
+from studies.clustered.logger import Logger, quiet_logger
+from studies.clustered.owner import refuse_results_of_others, take_over
+from studies.stored import UNFINISHED, Stored
 
 SPIKE_FORMATS = ("npy", "events")
+CLEAR = "choose another save_dir (--save-dir), or clear this one (--wipe-dir)"
 StagerFactory = Callable[..., Any]
 
 
@@ -29,8 +34,73 @@ def repeat_seeds(seed: int, n_repeats: int) -> list[int]:
     return [int(one) for one in state.randint(0, 2**31, n_repeats)]
 
 
+def read_seeds(path: Path, n: int | None = None) -> list[int]:
+    """Return the seeds in a file, one integer per line.
+
+    Parameters
+    ----------
+    path : Path
+    n : int, optional
+        How many there must be.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        For a line that is no seed, no seeds at all, or another number of them.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of seeds, one integer per line")
+    seeds = []
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        word = line.strip()
+        if not word:
+            continue
+        if re.fullmatch("-?[0-9]+", word) is None:
+            raise ValueError(f"{path}, line {number}: {word[:40]!r} is no integer")
+        if not 0 <= int(word) < 2**63:
+            raise ValueError(f"{path}, line {number}: the seed {word[:40]} must be 0 to 2^63 - 1")
+        seeds.append(int(word))
+    if not seeds:
+        raise ValueError(f"{path} holds no seeds")
+    if n is not None and n != len(seeds):
+        raise ValueError(f"n_repeats = {n}, but {path} holds {len(seeds)} seeds")
+    return seeds
+
+
+def chosen_seeds(
+    n_repeats: int | None,
+    save_dir: Path,
+    *,
+    seed: int = 256,
+    seeds_file: str | Path | None = None,
+    load_saved_seeds: bool = False,
+) -> list[int]:
+    """Return the seeds of repeats; for the arguments, see :class:`Repeater`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        For seeds that are none, or from two places.
+    """
+    if seeds_file is not None and load_saved_seeds:
+        raise ValueError("give a seeds file or load the saved seeds, not both")
+    if seeds_file is not None:
+        return read_seeds(Path(seeds_file), n_repeats)
+    if load_saved_seeds:
+        return read_seeds(save_dir / "metadata" / "seeds.txt", n_repeats)
+    if n_repeats is None or n_repeats < 1:
+        raise ValueError(f"n_repeats = {n_repeats} must be at least 1")
+    return repeat_seeds(seed, n_repeats)
+
+
 class Repeater:
     """Run a stager with many seeds and keep spikes, rasters and what describes the runs.
+
+    A folder belongs to the repeats that made it: one that holds recordings of another
+    configuration, of other seeds or of another format is refused, and nothing in it is touched. The
+    same repeats may be run again, and go on where they were killed.
 
     Parameters
     ----------
@@ -38,9 +108,11 @@ class Repeater:
         None with `seeds_file` or `load_saved_seeds`: as many as there are seeds.
     save_dir : path
     stager_factory : callable
-        ``stager_factory(seed)`` (also ``logger=`` where it takes one) returns a stager.
+        ``stager_factory(seed)`` returns a stager. One that has an argument ``logger`` is given that
+        of the repeats.
     config : path, bytes or mapping, optional
-        Copied to ``metadata/config.yaml``; part of what decides whether runs can be resumed.
+        Copied to ``metadata/config.yaml``; part of what decides whether runs can be resumed, as are
+        the code of the functions, what they refer to, and the configuration of the first stager.
     seed : int
         Of the seeds.
     seeds_file : path, optional
@@ -48,8 +120,8 @@ class Repeater:
     load_saved_seeds : bool
         Take the seeds of ``metadata/seeds.txt``.
     parallel, max_workers, executor, scheduler
-        See :func:`studies.clustered.execution.run_steps`. The files are the same bytes whatever
-        they are.
+        See :class:`studies.clustered.execution.Workers`. The files are the same bytes whatever they
+        are.
     run_fn : callable, optional
         ``run_fn(stager)`` returns the outputs; default its events.
     save_fn : callable, optional
@@ -60,8 +132,13 @@ class Repeater:
         Draw a raster of each repeat.
     logger : Logger, optional
 
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For seeds, workers or formats that are none.
+
     Writes ``clusters.npy``, ``data/spikes_<k>.npy``, ``plots/spikes_<k>.png`` and ``metadata/``
-    (seeds.txt, config.yaml, cmd.txt, run.log).
+    (seeds.txt, config.yaml, cmd.txt, run.log, owner.json).
     """
 
     def __init__(
@@ -84,46 +161,43 @@ class Repeater:
         plot: bool = True,
         logger: Logger | None = None,
     ) -> None:
-        check_executor(executor, max_workers)
+        self._workers = Workers(
+            parallel=parallel, max_workers=max_workers, executor=executor, scheduler=scheduler
+        )
         if spike_format not in SPIKE_FORMATS:
             raise ValueError(
                 f"spike_format {spike_format!r} is unknown; use {', '.join(SPIKE_FORMATS)}"
             )
-        self.save_dir = Path(save_dir)
-        self.seeds = self._seeds(n_repeats, seed, seeds_file, load_saved_seeds)
-        if parallel and executor != "thread":
-            check_picklable(stager_factory=stager_factory, run_fn=run_fn)
-        self._settings: dict[str, Any] = {
-            "parallel": parallel, "max_workers": max_workers, "executor": executor,
-            "scheduler": scheduler,
-        }  # fmt: skip
+        self.save_dir = Path(save_dir).absolute()
+        self.seeds = chosen_seeds(
+            n_repeats, self.save_dir, seed=seed, seeds_file=seeds_file,
+            load_saved_seeds=load_saved_seeds,
+        )  # fmt: skip
+        self._workers.check_picklable(stager_factory=stager_factory, run_fn=run_fn)
         self._factory, self._run_fn, self._save_fn = stager_factory, run_fn, save_fn
         self._config = _config_bytes(config)
         self._format, self._plot = spike_format, plot
         self.logger = Logger("Repeater") if logger is None else logger
 
-    def _seeds(self, n: int | None, seed: int, file: str | Path | None, saved: bool) -> list[int]:
-        if file is not None and saved:
-            raise ValueError("give a seeds file or load the saved seeds, not both")
-        if file is None and not saved:
-            if n is None or n < 1:
-                raise ValueError(f"n_repeats = {n} must be at least 1")
-            return repeat_seeds(seed, n)
-        path = self.save_dir / "metadata" / "seeds.txt" if saved else Path(str(file))
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file of seeds, one integer per line")
-        seeds = []
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            word = line.strip()
-            if word and not word.lstrip("-").isdigit():
-                raise ValueError(f"{path}, line {number}: {word!r} is no integer")
-            if word:
-                seeds.append(int(word))
-        if not seeds:
-            raise ValueError(f"{path} holds no seeds")
-        if n is not None and n != len(seeds):
-            raise ValueError(f"n_repeats = {n}, but {path} holds {len(seeds)} seeds")
-        return seeds
+    @property
+    def files(self) -> list[Path]:
+        """Return the files of spikes that these repeats write, and no other ones."""
+        ending = "npy" if self._format == "npy" else "npz"
+        return [self.save_dir / "data" / f"spikes_{k}.{ending}" for k in range(len(self.seeds))]
+
+    def check(self) -> None:
+        """Refuse a folder that belongs to other repeats; touches nothing.
+
+        Raises
+        ------
+        ValueError
+            If it holds what other repeats left, finished or not.
+        """
+        self._job.check()
+        refuse_results_of_others(
+            self.save_dir, self._job.key, always=("data/spikes_*.np[yz]", "clusters.npy"),
+            clear=CLEAR,
+        )  # fmt: skip
 
     def run(self) -> list[dict[str, Any]]:
         """Run all repeats and return a summary of each: index, seed, spikes, steps.
@@ -132,79 +206,114 @@ class Repeater:
 
         Raises
         ------
+        ValueError
+            As :meth:`check`.
         StepError
             If repeats failed, after all others have been done; names each with its seed.
         """
+        with self.repeats() as found:
+            return found
+
+    @contextlib.contextmanager
+    def repeats(self) -> Iterator[list[dict[str, Any]]]:
+        """Give what :meth:`run` returns; a block that fails or is killed loses no repeat.
+
+        Raises
+        ------
+        ValueError, StepError
+            As :meth:`run`.
+        """
+        self.check()
         self._describe()
-        store = self._store()
-        held = {k: store.get(k) for k in store.done()}
-        done = {k: dict(found) for k, found in held.items() if found and self._file(k).is_file()}
-        if done:
-            self.logger.info(f"resuming: {len(done)} of {len(self.seeds)} repeats are there")
-        left = [k for k in range(len(self.seeds)) if k not in done]
-        step = functools.partial(_repeat, self._factory, self._run_fn)
-        failures = []
-        for place, outcome in run_steps(
-            step, [self.seeds[k] for k in left], label="repeats", **self._settings
-        ):  # fmt: skip
-            k, seed = left[place], self.seeds[left[place]]
-            if "error" in outcome:
-                failures.append(f"repeat {k} (seed {seed}): {outcome['error']}")
-                self.logger.error(f"repeat {k} (seed {seed}) failed\n{outcome['traceback']}")
-                continue
-            done[k] = self._keep(k, seed, outcome["value"])
-            store.put(k, done[k])
-            self.logger.info(f"repeat {k} (seed {seed}) done")
-        if failures:
-            raise StepError(
-                f"{len(failures)} of {len(self.seeds)} repeats failed (the others are done): "
-                + "; ".join(failures)
-            )
-        store.remove()
-        return [done[k] for k in sorted(done)]
+        step = functools.partial(
+            _repeat, self._factory, self._run_fn,
+            self.logger if accepts_logger(self._factory) else None,
+        )  # fmt: skip
+        with self._job as job:
+            found = dict(
+                job.results(
+                    self._workers.runner(step), label="repeats", keep=self._keep,
+                    is_there=self._is_there, on_failure=self._tell,
+                )
+            )  # fmt: skip
+            yield [found[k] for k in range(len(self.seeds))]
+
+    @functools.cached_property
+    def _job(self) -> Stored:
+        return Stored(
+            self.save_dir / "metadata" / UNFINISHED,
+            self.seeds,
+            key={
+                "config": self._config, "format": self._format, "factory": self._factory,
+                "run": self._run_fn, "save": self._save_fn, "first": self._first(),
+            },
+            what="repeats",
+            name=self._named,
+            clear=CLEAR,
+            wiped=True,  # looked at in `check`
+            say=self.logger,
+        )  # fmt: skip
+
+    def _first(self) -> Any:
+        """Return the first stager, or its configuration: files that a factory reads are in it."""
+        from studies.clustered.stager import Stager
+
+        logger = {"logger": quiet_logger("first")} if accepts_logger(self._factory) else {}
+        try:
+            stager = self._factory(self.seeds[0], **logger)
+        except Exception:  # the repeat itself will fail, and say why
+            return None
+        if isinstance(stager, Stager):
+            return stager
+        return getattr(getattr(stager, "config", None), "content", None)
+
+    def _named(self, k: int) -> str:
+        return f"repeat {k} (seed {self.seeds[k]})"
+
+    def _tell(self, k: int, failed: Failed) -> None:
+        self.logger.error(f"{self._named(k)} failed\n{failed.traceback}")
 
     def _describe(self) -> None:
         for name in ("data", "plots", "metadata"):
             (self.save_dir / name).mkdir(parents=True, exist_ok=True)
         metadata = self.save_dir / "metadata"
         self.logger.attach_file(metadata / "run.log")
+        take_over(self.save_dir, self._job.key)
         write_text(metadata / "seeds.txt", "".join(f"{seed}\n" for seed in self.seeds))
         if self._config is not None:
             content = self._config
             write_atomically(metadata / "config.yaml", lambda path: path.write_bytes(content))
         write_text(metadata / "cmd.txt", shlex.join([sys.executable, *sys.argv]) + "\n")
 
-    def _store(self) -> ResultStore:
-        key = job_key({
-            "seeds": self.seeds, "config": str(self._config), "format": self._format,
-            "factory": _name(self._factory), "run_fn": _name(self._run_fn),
-        })  # fmt: skip
-        folder = self.save_dir / "metadata" / "unfinished"
-        try:
-            return ResultStore(folder, key=key, n_items=len(self.seeds))
-        except ValueError:
-            raise ValueError(
-                f"{folder} holds unfinished repeats of another configuration; choose another "
-                "save_dir, or remove that folder"
-            ) from None
-
-    def _file(self, k: int) -> Path:
+    def _is_there(self, k: int, kept: Mapping[str, Any]) -> bool:
+        """Return whether the spikes of a repeat are what was written."""
         if self._save_fn is not None:
-            return self.save_dir  # what a user's function writes is not ours to look for
-        ending = "npy" if self._format == "npy" else "npz"
-        return self.save_dir / "data" / f"spikes_{k}.{ending}"
+            return True  # what a user's function writes is not ours to look for
+        try:
+            events, _ = read_spikes(self.files[k])
+        except (OSError, ValueError):
+            return False
+        found = (len(events.step), events.n_steps, events.n_neurons)
+        return found == (kept["n_spikes"], kept["n_steps"], kept["n_neurons"])
 
-    def _keep(self, k: int, seed: int, outputs: Any) -> dict[str, Any]:
+    def _keep(self, k: int, outputs: Any) -> dict[str, Any]:
+        """Write what a repeat yields and return its summary."""
+        seed = self.seeds[k]
+        summary = {"index": k, "seed": seed}
         if self._save_fn is not None:
             self._save_fn(outputs, k, self.save_dir)
-            return {"index": k, "seed": seed}
+        else:
+            summary |= self._write(k, outputs)
+        self.logger.info(f"{self._named(k)} done")
+        return summary
+
+    def _write(self, k: int, outputs: Mapping[str, Any]) -> dict[str, int]:
         events, labels = outputs["events"], np.asarray(outputs["clusters"])
-        write_spikes(self._file(k), events)
+        write_spikes(self.files[k], events)
         clusters = self.save_dir / "clusters.npy"
-        if not clusters.is_file() or not np.array_equal(np.load(clusters), labels):
+        if not _holds(clusters, labels):
             write_atomically(clusters, functools.partial(_save_array, array=labels))
         if self._plot:
-            q = outputs.get("n_clusters")
             from scope.figures.clustered import raster_figure
             from scope.files import save_figure
 
@@ -214,15 +323,21 @@ class Repeater:
                     neuron=events.neuron,
                     n_steps=events.n_steps,
                     boundaries=boundaries_of(labels),
-                    n_clusters=q,
+                    n_clusters=outputs.get("n_clusters"),
                     dt_s=outputs["dt_s"],
                 ),
                 self.save_dir / "plots" / f"spikes_{k}.png",
             )
         return {
-            "index": k, "seed": seed, "n_spikes": len(events.step), "n_steps": events.n_steps,
-            "n_neurons": events.n_neurons,
+            "n_spikes": len(events.step), "n_steps": events.n_steps, "n_neurons": events.n_neurons,
         }  # fmt: skip
+
+
+def _holds(path: Path, array: NDArray[Any]) -> bool:
+    try:
+        return np.array_equal(np.load(path, allow_pickle=False), array)
+    except Exception:  # whatever a missing or damaged file raises: it is written again
+        return False
 
 
 def _save_array(path: Path, array: NDArray[Any]) -> None:
@@ -235,33 +350,28 @@ def boundaries_of(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.searchsorted(labels, np.arange(1, int(labels.max()) + 2))
 
 
-def _repeat(factory: StagerFactory, run_fn: Callable[[Any], Any] | None, seed: int) -> Any:
+def _repeat(
+    factory: StagerFactory, run_fn: Callable[[Any], Any] | None, logger: Logger | None, seed: int
+) -> Any:
     """Build the stager of a seed, run it, and return its outputs."""
-    stager = factory(seed)
+    stager = factory(seed) if logger is None else factory(seed, logger=logger)
     if run_fn is not None:
         outputs = run_fn(stager)
         if not isinstance(outputs, Mapping) or "spikes" not in outputs:
             return outputs
-        return {
-            "events": events_of(outputs["spikes"]), "clusters": np.asarray(outputs["clusters"]),
-            "dt_s": _dt_s(stager), "n_clusters": _n_clusters(stager),
-        }  # fmt: skip
-    if hasattr(stager, "run_events"):
+    elif hasattr(stager, "run_events"):
         run = stager.run_events()
-        events = SpikeEvents(run.step, run.neuron, run.n_steps, run.n_neurons)
         return {
-            "events": events, "clusters": stager.clusters, "dt_s": run.dt_s,
-            "n_clusters": _n_clusters(stager),
+            "events": SpikeEvents(run.step, run.neuron, run.n_steps, run.n_neurons),
+            "clusters": stager.clusters, "dt_s": run.dt_s, "n_clusters": _n_clusters(stager),
         }  # fmt: skip
-    outputs = stager.run()
+    else:
+        outputs = stager.run()
     return {
         "events": events_of(outputs["spikes"]), "clusters": np.asarray(outputs["clusters"]),
-        "dt_s": _dt_s(stager), "n_clusters": _n_clusters(stager),
+        "dt_s": float(getattr(stager, "metadata", {}).get("delta_t_s", 0.0005)),
+        "n_clusters": _n_clusters(stager),
     }  # fmt: skip
-
-
-def _dt_s(stager: Any) -> float:
-    return float(getattr(stager, "metadata", {}).get("delta_t_s", 0.0005))
 
 
 def _n_clusters(stager: Any) -> int | None:
@@ -269,35 +379,24 @@ def _n_clusters(stager: Any) -> int | None:
     return None if network is None else int(network.layout.n_clusters)
 
 
-def _name(function: Any) -> str:
-    if function is None:
-        return ""
-    if isinstance(function, functools.partial):
-        given = [repr(a) for a in function.args if isinstance(a, str | int | float)]
-        named = [
-            f"{k}={v!r}" for k, v in sorted(function.keywords.items())
-            if isinstance(v, str | int | float | bool)
-        ]  # fmt: skip
-        return f"{_name(function.func)}({', '.join([*given, *named])})"
-    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-
-
 def _config_bytes(config: Any) -> bytes | None:
     if config is None or isinstance(config, bytes):
         return config
-    from bridge.clustered.config import ClusteredConfig
+    from bridge.clustered.config import ClusteredConfig, plain_tree
     from bridge.clustered.yaml_tree import dump_tree
     from bridge.runs.recipes import find_recipe
 
     if isinstance(config, ClusteredConfig):
         return config.content
     if isinstance(config, Mapping):
-        return dump_tree(dict(config)).encode()
+        return dump_tree(plain_tree(config)).encode()
     return find_recipe(config).read_bytes()
 
 
 def accepts_logger(factory: StagerFactory) -> bool:
-    """Return whether a factory takes ``logger=``."""
+    """Return whether a factory has an argument ``logger`` that is still open."""
+    if isinstance(factory, functools.partial) and "logger" in factory.keywords:
+        return False
     try:
         return "logger" in inspect.signature(factory).parameters
     except (TypeError, ValueError):

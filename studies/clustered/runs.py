@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
     from bridge.clustered.config import ClusteredConfig
     from bridge.runs.folder import RunFolder
     from bridge.runs.resolve import Resolved
-
-log = logging.getLogger("pingbridge")
+    from studies.stored import Stored
 
 
 def make_stager(tree: Any, seed: int, *, backend: str, arousal_noise: str) -> Any:
@@ -78,101 +79,177 @@ def analysis_settings(resolved: Resolved, n_clusters: int | None) -> dict[str, A
     }  # fmt: skip
 
 
-def measured_values(mode: str, given: dict[str, Any], n: int) -> Any:
-    """Return values, a function that measures them all, the run folder, and the entry's name."""
+def applied_perturbations(parsed: ClusteredConfig, duration_s: float | None) -> dict[str, Any]:
+    """Return the array of every perturbed target as a run of that length has it.
+
+    Parameters
+    ----------
+    parsed : ClusteredConfig
+    duration_s : float, s, optional
+        In place of that of the configuration.
+    """
+    from bridge.clustered.perturbation import gather_perturbations
+
+    dt_s = parsed.init.delta_t_s or 1.0
+    duration_s = duration_s or parsed.init.duration_s or dt_s
+    return gather_perturbations(
+        parsed.perturbation, {}, length=parsed.n_populations, n_steps=round(duration_s / dt_s),
+        dt_s=dt_s,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ValueRuns:
+    """Runs of a network over the values of one entry of its configuration, each with every seed.
+
+    Attributes
+    ----------
+    mode : str
+        The command.
+    name : str
+        Of the entry, its element included.
+    values : list of float
+    trees : list of dict
+        The configuration at each value.
+    seeds : list of int
+        As the trials of a sweep runner have them (``repeat(random_seed=...)``).
+    folder : Path
+    config : Path
+    resolved : Resolved
+    """
+
+    mode: str
+    name: str
+    values: list[float]
+    trees: list[dict[str, Any]]
+    seeds: list[int]
+    folder: Path
+    config: Path
+    resolved: Resolved
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[tuple[RunFolder, dict[float, list[dict[str, Any]]]]]:
+        """Give the run folder and the measurements of every value, one for each seed.
+
+        What is measured is kept until the block has ended well.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds unfinished runs of another configuration; nothing is written.
+        StepError
+            If runs failed, after all others have been done.
+        """
+        from studies.clustered.execution import Workers
+
+        runner = Workers(**parallel_settings(self.resolved)).runner(
+            functools.partial(measure_item, self._settings())
+        )
+        job = self._job()
+        with open_folder(self.mode, self.folder, self.config, self.resolved) as out, job:
+            self._describe(out)
+            found = dict(job.results(runner, label="runs"))
+            n = len(self.seeds)
+            yield (
+                out,
+                {
+                    value: [found[k * n + s] for s in range(n)]
+                    for k, value in enumerate(self.values)
+                },
+            )
+
+    def _settings(self) -> dict[str, Any]:
+        simulation = self.resolved[SimulationOptions]
+        analysis = analysis_settings(self.resolved, None)
+        if self.resolved[AttractorOptions].populations != "all":
+            del analysis["n_excitatory_clusters"]  # as many as the network of each value has
+        return {
+            "duration_s": simulation.duration_sec, "backend": simulation.backend,
+            "arousal_noise": simulation.arousal_noise, "analysis": analysis,
+        }  # fmt: skip
+
+    def _job(self) -> Stored:
+        from studies.clustered.repeater import CLEAR
+        from studies.stored import UNFINISHED, Stored
+
+        items = [(tree, seed) for tree in self.trees for seed in self.seeds]
+        return Stored(
+            self.folder / "metadata" / UNFINISHED,
+            items,
+            # The spikes are the same on every backend.
+            key={k: v for k, v in self._settings().items() if k != "backend"},
+            name=lambda k: f"value {self.values[k // len(self.seeds)]:g} (seed {items[k][1]})",
+            clear=CLEAR,
+            wiped=self.resolved[ClusteredOptions].wipe_dir,
+        )
+
+    def _describe(self, out: RunFolder) -> None:
+        """Write seeds, configurations and perturbations, as a sweep runner does."""
+        from bridge.atomic import write_text
+        from studies.clustered import read_config
+        from studies.clustered.logger import quiet_logger
+        from studies.clustered.sweeps import describe_steps
+
+        logger = quiet_logger(self.mode)
+        logger.attach_file(out.path("metadata/sweep.log"))
+        duration_s = self.resolved[SimulationOptions].duration_sec
+        arrays = [applied_perturbations(read_config(tree), duration_s) for tree in self.trees]
+        describe_steps(out.folder, self.trees, arrays, logger)
+        write_text(out.path("metadata/seeds.txt"), "".join(f"{seed}\n" for seed in self.seeds))
+
+
+def value_runs(mode: str, given: dict[str, Any], n_repeats: int) -> ValueRuns:
+    """Return the runs that a command asks for, all checked.
+
+    Parameters
+    ----------
+    mode : str
+        The command.
+    given : dict
+        What was typed.
+    n_repeats : int
+        Seeds, where nothing says how many.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For values, seeds, durations or workers that are none.
+    """
     from bridge.runs.recipes import find_recipe
     from bridge.runs.resolve import resolve
-    from studies.clustered import read_config, repeat_seeds
-    from studies.clustered.repeater import Repeater
+    from studies.clustered import read_config
+    from studies.clustered.repeater import chosen_seeds
     from studies.clustered.sweeps import with_value
 
     resolved = resolve(CLUSTERED_SWEEP_GROUPS, given)
     where, what = resolved[ClusteredOptions], resolved[ParameterOptions]
-    repeats = resolved[RepeatOptions]
     path = find_recipe(where.config or "configs/snn_test_run.yaml")
     parsed = read_config(path)
     values = list(what.values)
     if len(set(values)) != len(values):
         raise ValueError("--values names a value twice")
-    tree = with_duration(parsed, None)
+    tree = dict(parsed.tree)
     if what.param.startswith("arousal."):
         from bridge.runs.options import to_json
 
         tree["arousal"] = to_json(parsed.arousal)
     trees = [with_value(tree, what.param.split("."), value, what.param_idx) for value in values]
     for one in trees:
-        read_config(one)
-    folder = where.save_dir or Path("simulations") / mode.split()[-1]
-    if repeats.seeds_file is not None or repeats.load_saved_seeds:
-        seeds = Repeater(
-            repeats.n_repeats, folder, stager_factory=make_stager, seeds_file=repeats.seeds_file,
-            load_saved_seeds=repeats.load_saved_seeds,
-        ).seeds  # fmt: skip
-    else:
-        seeds = repeat_seeds(repeats.seed, repeats.n_repeats or n)
-    rows = functools.partial(
-        _measure_all, trees=trees, values=values, seeds=seeds, resolved=resolved,
-        n_clusters=parsed.clusters.n_clusters, parallel=parallel_settings(resolved),
+        read_config(with_duration(read_config(one), resolved[SimulationOptions].duration_sec))
+    parallel_settings(resolved)
+    folder = (where.save_dir or Path("simulations") / mode.split()[-1]).absolute()
+    repeats = resolved[RepeatOptions]
+    from_file = repeats.seeds_file is not None or repeats.load_saved_seeds
+    seeds = chosen_seeds(
+        repeats.n_repeats if repeats.n_repeats or from_file else n_repeats, folder,
+        seed=repeats.seed, seeds_file=repeats.seeds_file,
+        load_saved_seeds=repeats.load_saved_seeds,
     )  # fmt: skip
     element = "" if what.param_idx is None else f"[{what.param_idx}]"
-    return values, rows, open_folder(mode, folder, path, resolved), what.param + element
-
-
-def _measure_all(
-    out: RunFolder, *, trees: list[Any], values: list[float], seeds: list[int],
-    resolved: Resolved, n_clusters: int | None, parallel: dict[str, Any],
-) -> dict[float, list[dict[str, Any]]]:  # fmt: skip
-    """Return the measurements of every value, one for each seed; goes on after a kill."""
-    from bridge.atomic import write_text
-    from bridge.clustered.yaml_tree import dump_tree
-    from bridge.runs.store import ResultStore, job_key
-    from studies.clustered.execution import StepError, run_steps
-
-    simulation = resolved[SimulationOptions]
-    settings = {
-        "duration_s": simulation.duration_sec, "backend": simulation.backend,
-        "arousal_noise": simulation.arousal_noise,
-        "analysis": analysis_settings(resolved, n_clusters),
-    }  # fmt: skip
-    items = [(tree, seed) for tree in trees for seed in seeds]
-    for k, tree in enumerate(trees):
-        write_text(out.path(f"configs/{k}.yaml"), dump_tree(tree))
-    write_text(out.path("metadata/seeds.txt"), "".join(f"{seed}\n" for seed in seeds))
-    key = job_key({
-        "items": [[dump_tree(tree), seed] for tree, seed in items],
-        "settings": {k: v for k, v in settings.items() if k != "backend"},
-    })  # fmt: skip
-    try:
-        store = ResultStore(out.path("metadata/unfinished"), key=key, n_items=len(items))
-    except ValueError:
-        raise ValueError(
-            f"{out.folder} holds unfinished runs of another configuration; choose another "
-            "--save-dir, or clear this one with --wipe-dir"
-        ) from None
-    found = {k: one for k in store.done() if (one := store.get(k)) is not None}
-    if found:
-        log.info("resuming: %d of %d runs are there already", len(found), len(items))
-    left = [k for k in range(len(items)) if k not in found]
-    failures = []
-    for place, outcome in run_steps(
-        functools.partial(measure_item, settings), [items[k] for k in left], label="runs",
-        **parallel,
-    ):  # fmt: skip
-        k = left[place]
-        value, seed = values[k // len(seeds)], items[k][1]
-        if "error" in outcome:
-            failures.append(f"value {value:g} (seed {seed}): {outcome['error']}")
-            continue
-        found[k] = outcome["value"]
-        store.put(k, found[k])
-    if failures:
-        raise StepError(
-            f"{len(failures)} of {len(items)} runs failed (the others are kept): "
-            + "; ".join(failures)
-        )
-    store.remove()
-    n = len(seeds)
-    return {value: [dict(found[k * n + s]) for s in range(n)] for k, value in enumerate(values)}
+    return ValueRuns(
+        mode=mode, name=what.param + element, values=values, trees=trees, seeds=seeds,
+        folder=folder, config=path, resolved=resolved,
+    )  # fmt: skip
 
 
 def measure_item(settings: dict[str, Any], item: Any) -> dict[str, Any]:

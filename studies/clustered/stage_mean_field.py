@@ -38,6 +38,9 @@ class MeanFieldStager(Stager):
         super().__init__(config, **settings)
         self.model = self.make_model({})
 
+    def __content__(self) -> Any:
+        return super().__content__(), self.arousal_noise
+
     def make_model(self, perturbations: Mapping[str, Any]) -> LIFMeanField:
         """Return the mean field with these perturbations by target."""
         network = self._network(perturbations)

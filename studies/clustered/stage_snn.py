@@ -53,6 +53,9 @@ class StageSNNSimulation(Stager):
         self.engine = EngineOptions(target=backend) if engine is None else engine
         super().__init__(config, **settings)
 
+    def __content__(self) -> Any:
+        return super().__content__(), self.arousal_noise
+
     @property
     def clusters(self) -> NDArray[np.int32]:
         """Label (population index + 1) of every neuron."""

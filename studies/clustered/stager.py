@@ -71,6 +71,10 @@ class Stager:
         self.network: Network = self._network({})
         self.metadata: dict[str, Any] = {}
 
+    def __content__(self) -> Any:
+        """Return what decides a run beside the class; see :mod:`bridge.runs.content`."""
+        return self.config.content, self.random_seed, self._given
+
     @classmethod
     def from_dict(cls: type[StagerT], tree: Mapping[str, Any], **settings: Any) -> StagerT:
         """Return a stager from a configuration as nested mappings."""

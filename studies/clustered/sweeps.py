@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 from collections.abc import Mapping, Sequence
@@ -11,17 +12,21 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bridge.atomic import write_text
-from bridge.clustered.config import read_config
+from bridge.clustered.config import plain_tree, read_config
 from bridge.clustered.yaml_tree import dump_tree, load_tree
-from bridge.runs.store import ResultStore, job_key
-from studies.clustered.execution import StepError, check_executor, check_picklable, run_steps
+from bridge.runs.content import UnidentifiedError
+from bridge.runs.parallel import Failed
+from studies.clustered.execution import Workers
 from studies.clustered.logger import Logger
+from studies.clustered.owner import refuse_results_of_others, take_over
 from studies.clustered.repeater import repeat_seeds
 from studies.clustered.stage_mean_field import FullMeanFieldStager, ReducedMeanFieldStager
 from studies.clustered.stage_snn import StageSNNSimulation
 from studies.clustered.stager import Stager, save_perturbations
+from studies.stored import UNFINISHED, Stored, job_key
 
 SEED_MODES = ("fixed", "per_step")
+CLEAR = "choose another main_dir, or remove that folder"
 
 
 def with_value(
@@ -130,7 +135,9 @@ class BaseSweepRunner:
         """Run all steps and return their results in order.
 
         Every configuration is built and checked before the first step runs, and written to
-        ``configs/<k>.yaml``. A sweep that was killed goes on with the steps that are missing.
+        ``configs/<k>.yaml``. A sweep that was killed, or whose summary failed, goes on with the
+        steps that are missing, if nothing has changed: values, seeds, settings, the code of the
+        runner and what it refers to.
 
         Parameters
         ----------
@@ -144,7 +151,7 @@ class BaseSweepRunner:
         param_idx : int, optional
             Element, where the entry is a list.
         parallel, max_workers, executor, scheduler
-            See :func:`studies.clustered.execution.run_steps`.
+            See :class:`studies.clustered.execution.Workers`.
         seed_mode : {"fixed", "per_step"}
             The same seed for all steps, or one for each, drawn from it.
         random_seed : int, optional
@@ -154,12 +161,17 @@ class BaseSweepRunner:
 
         Raises
         ------
+        ValueError
+            For values, seeds or workers that are none, and if `main_dir` holds steps of another
+            sweep, unfinished ones or results; nothing is written.
         StepError
             If steps failed, after all others have been done; names each with its value.
         """
-        check_executor(executor, max_workers)
-        folder = Path(main_dir)
-        values, items = list(sweep_params), []
+        workers = Workers(
+            parallel=parallel, max_workers=max_workers, executor=executor, scheduler=scheduler
+        )
+        folder = Path(main_dir).absolute()
+        values = list(sweep_params)
         if not values:
             raise ValueError("sweep_params holds no value")
         path = [param] if isinstance(param, str) else list(param)
@@ -167,57 +179,58 @@ class BaseSweepRunner:
         trees = [with_value(tree, path, value, param_idx) for value in values]
         configs = [read_config(one, spiking=self.stager_class.spiking) for one in trees]
         seeds = self._seeds(configs[0].settings.random_seed, random_seed, seed_mode, len(values))
-        for name in ("data", "plots", "configs", "metadata"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        workers.check_picklable(**{type(self).__name__: self, "step_settings": step_settings})
+        steps = list(zip(range(len(values)), trees, seeds, values, strict=True))
         logger = Logger(type(self).__name__, stream=None)
+        job = Stored(
+            folder / "metadata" / UNFINISHED,
+            steps,
+            key={"runner": self, "param": path, "settings": step_settings},
+            what="steps",
+            name=lambda k: f"step {k} ({values[k]}, seed {seeds[k]})",
+            clear=CLEAR,
+            say=logger,
+        )
+        # Without the state of the runner: a summary may have left something in it.
+        owner = None
+        with contextlib.suppress(UnidentifiedError):
+            owner = job_key([type(self), self.stager_settings, path, steps, step_settings])
+        refuse_results_of_others(folder, owner, clear=CLEAR)
+        perturbations = [
+            self.stager_class(one, random_seed=seed, **self.stager_settings).perturbations({})
+            for one, seed in zip(trees, seeds, strict=True)
+        ]
+        for name in ("data", "plots"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
         logger.attach_file(folder / "metadata" / "sweep.log")
-        for k, (one, seed) in enumerate(zip(trees, seeds, strict=True)):
-            write_text(folder / "configs" / f"{k}.yaml", dump_tree(_seeded(one, seed)))
-            stager = self.stager_class(one, random_seed=seed, **self.stager_settings)
-            save_perturbations(
-                folder / "metadata" / f"perturbations_{k}.npz", stager.perturbations({}), logger
-            )
-            items.append((k, one, seed, values[k]))
-        if parallel and executor != "thread":
-            check_picklable(**{type(self).__name__: self, "step_settings": step_settings})
-        step = functools.partial(_sweep_step, self, path, step_settings)
-        results = self._run(
-            step, items, folder, logger, parallel=parallel, max_workers=max_workers,
-            executor=executor, scheduler=scheduler,
-        )  # fmt: skip
-        self.summary(results, values)
-        self._summary_plot(results, values, folder / "plots")
+        described = [_seeded(one, seed) for one, seed in zip(trees, seeds, strict=True)]
+        take_over(folder, owner)
+        describe_steps(folder, described, perturbations, logger)
+        with job:
+            results = self._results(job, workers, path, step_settings, folder, logger)
+            self.summary(results, values)
+            self._summary_plot(results, values, folder / "plots")
         return results
 
-    def _run(
-        self, step: Any, items: list[Any], folder: Path, logger: Logger, **how: Any
-    ) -> list[Any]:
-        store = _SweepStore(folder / "metadata" / "unfinished", self, step, items)
-        found = store.held
-        if found:
-            logger.info(f"resuming: {len(found)} of {len(items)} steps are there")
-        for k in sorted(found):
-            self._store(found[k], k, folder)
-        left = [item for item in items if item[0] not in found]
-        failures = []
-        for place, outcome in run_steps(step, left, label="sweep", **how):
-            k, value = left[place][0], left[place][3]
-            if "error" in outcome:
-                seed = left[place][2]
-                failures.append(f"step {k} ({value}, seed {seed}): {outcome['error']}")
-                logger.error(f"step {k} ({value}, seed {seed}) failed\n{outcome['traceback']}")
-                continue
-            found[k] = outcome["value"]
-            store.put(k, found[k])
-            self._store(found[k], k, folder)
-            logger.info(f"step {k} ({value}) done")
-        if failures:
-            raise StepError(
-                f"{len(failures)} of {len(items)} steps failed (the others are done): "
-                + "; ".join(failures)
-            )
-        store.remove()
-        return [found[k] for k in sorted(found)]
+    def _results(
+        self, job: Stored, workers: Workers, path: list[str], settings: dict[str, Any],
+        folder: Path, logger: Logger,
+    ) -> list[Any]:  # fmt: skip
+        def told(k: int, failed: Failed) -> None:
+            logger.error(f"{job.name(k)} failed\n{failed.traceback}")
+
+        def done(k: int, result: Any) -> Any:
+            logger.info(f"{job.name(k)} done")
+            return result
+
+        results = []
+        step = functools.partial(_sweep_step, self, path, settings)
+        for k, result in job.results(
+            workers.runner(step), label="sweep", keep=done, on_failure=told
+        ):  # fmt: skip
+            self._store(result, k, folder)
+            results.append(result)
+        return results
 
     @staticmethod
     def _seeds(configured: int | None, given: int | None, mode: str, n: int) -> list[int]:
@@ -296,9 +309,7 @@ def _sweep_step(
 
 
 def _tree(source: Any) -> dict[str, Any]:
-    if isinstance(source, Mapping):
-        return copy.deepcopy(dict(source))
-    return load_tree(source)[0]
+    return plain_tree(source) if isinstance(source, Mapping) else load_tree(source)[0]
 
 
 def _seeded(tree: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -306,48 +317,28 @@ def _seeded(tree: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**tree, "settings": settings}
 
 
-class _SweepStore:
-    """Finished steps on disk, as far as their results are numbers, text and arrays."""
+def describe_steps(
+    folder: Path, trees: Sequence[Mapping[str, Any]], perturbations: Sequence[Mapping[str, Any]],
+    logger: Logger,
+) -> None:  # fmt: skip
+    """Write the configuration of every step, and its perturbations with their statistics.
 
-    def __init__(self, folder: Path, runner: Any, step: functools.partial, items: Any) -> None:
-        settings = {k: v for k, v in step.args[2].items() if _storable(v)}
-        kind = f"{type(runner).__module__}.{type(runner).__qualname__}"
-        key = job_key({
-            "runner": kind, "settings": settings, "stager": {
-                k: v for k, v in runner.stager_settings.items() if _storable(v)
-            }, "items": [[k, dump_tree(tree), seed] for k, tree, seed, _ in items],
-        })  # fmt: skip
-        try:
-            self._store = ResultStore(folder, key=key, n_items=len(items))
-        except ValueError:
-            raise ValueError(
-                f"{folder} holds unfinished steps of another sweep; choose another main_dir, or "
-                "remove that folder"
-            ) from None
-        self.held: dict[int, Any] = {}
-        for k in self._store.done():
-            found = self._store.get(k)
-            if found is not None:
-                self.held[k] = found["value"] if set(found) == {"value"} else found
-
-    def put(self, k: int, value: Any) -> None:
-        """Keep a result if it comes back from disk as it was."""
-        if (
-            isinstance(value, Mapping)
-            and set(value) != {"value"}
-            and all(isinstance(name, str) and _storable(one) for name, one in value.items())
-        ):
-            self._store.put(k, value)
-        elif _storable(value):
-            self._store.put(k, {"value": value})
-
-    def remove(self) -> None:
-        self._store.remove()
-
-
-def _storable(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return not value.dtype.hasobject
-    if isinstance(value, list):
-        return all(_storable(one) and not isinstance(one, np.ndarray) for one in value)
-    return value is None or type(value) in (bool, int, float, str)
+    Parameters
+    ----------
+    folder : Path
+        Gets ``configs/<k>.yaml`` and ``metadata/perturbations_<k>.npz``; those of a longer sweep
+        that was here before go.
+    trees : sequence of mapping
+    perturbations : sequence of mapping of target to array
+    logger : Logger
+    """
+    for name in ("configs", "metadata"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for k, (tree, arrays) in enumerate(zip(trees, perturbations, strict=True)):
+        write_text(folder / "configs" / f"{k}.yaml", dump_tree(plain_tree(tree)))
+        save_perturbations(folder / "metadata" / f"perturbations_{k}.npz", arrays, logger)
+    k = len(trees)
+    while (folder / "configs" / f"{k}.yaml").is_file():
+        (folder / "configs" / f"{k}.yaml").unlink()
+        (folder / "metadata" / f"perturbations_{k}.npz").unlink(missing_ok=True)
+        k += 1

@@ -28,9 +28,9 @@ from studies.clustered import (
     StageSNNSimulation,
     read_config,
 )
-from studies.clustered.execution import StepError
 from studies.clustered.logger import Logger, quiet_logger
 from studies.clustered.sweeps import with_value
+from studies.stored import StepError
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs" / "clustered").rglob("*.yaml"))
@@ -85,6 +85,31 @@ def test_what_is_wrong_with_a_configuration_is_one_line(changes, words):
     with pytest.raises((ValueError, TypeError), match=words) as caught:
         read_config(tiny(**changes))
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_and_paths_are_configurations():
+    """The loop that everybody writes: a value of an array, and a stager of each."""
+    levels = np.linspace(0.1, 0.3, 2)
+    for level in levels:
+        tree = tiny(
+            arousal={"level": level}, init_params={"n_neurons": np.int64(200)},
+            architecture__clusters={"j_baseline": np.array([0.63, 0.63, -1.9, -3.8]),
+                                    "potentiate": np.bool_(True)},
+            stimulus={"amplitude": np.float32(0.5)}, settings={"save_dir": Path("sims")},
+            external_currents={"c_ext": (100, np.uint16(100), 0, 0)},
+        )  # fmt: skip
+        stager = StageSNNSimulation.from_dict(tree)
+        assert stager.config.arousal.level == level
+        assert type(stager.config.arousal.level) is float
+        same = read_config(stager.config.content)  # what is written is what was read
+        for name in ("init", "network", "clusters", "external", "stimulus", "arousal"):
+            assert getattr(same, name) == getattr(stager.config, name), name
+        assert same.settings.save_dir == Path("sims")
+        assert tree["architecture"]["clusters"]["j_baseline"].dtype == np.float64, "left alone"
+    with pytest.raises(TypeError, match=r"arousal\.level is a complex; use numbers"):
+        read_config(tiny(arousal={"level": np.complex128(1j)}))
+    with pytest.raises(TypeError, match=r"c_ext\[1\] is a set"):
+        read_config(tiny(external_currents={"c_ext": [100, {1}]}))
 
 
 def test_a_key_given_twice_names_its_line():
@@ -285,7 +310,7 @@ def test_repeats_are_the_same_bytes_however_they_run(tmp_path, cluster, serial):
     assert (metadata / "seeds.txt").read_text().split()[0] == "196639904"
     assert yaml.safe_load((metadata / "config.yaml").read_text()) == TINY
     assert {path.name for path in metadata.iterdir()} == {
-        "seeds.txt", "config.yaml", "cmd.txt", "run.log"
+        "seeds.txt", "config.yaml", "cmd.txt", "run.log", "owner.json"
     }  # fmt: skip
     assert (serial / "plots" / "spikes_2.png").stat().st_size > 5000
 
@@ -319,6 +344,110 @@ def test_seeds_come_from_a_file_or_from_before(tmp_path):
     file.write_text("5\nsix\n")
     with pytest.raises(ValueError, match="line 2: 'six' is no integer"):
         Repeater(None, tmp_path / "a", seeds_file=file, **given)
+
+
+def nu_factory(nu_hz, fails=False):
+    """Return a factory that only its closure knows: another external rate is another network."""
+
+    def factory(seed):
+        if fails and seed == 1436224186:
+            raise RuntimeError("the node died")
+        tree = tiny(init_params={"duration_sec": 0.05})
+        tree["external_currents"]["nu_ext_baseline"] = [nu_hz, 7.0, 0.0, 0.0]
+        return StageSNNSimulation(tree, random_seed=seed, backend="numpy")
+
+    return factory
+
+
+QUIET = {"plot": False, "logger": quiet_logger("repeats")}
+
+
+def test_repeats_of_another_factory_are_not_mixed_in(tmp_path):
+    with pytest.raises(StepError, match="node died"):
+        Repeater(2, tmp_path / "a", stager_factory=nu_factory(12.0, fails=True), **QUIET).run()
+    before = snapshot(tmp_path / "a")
+    for factory in (nu_factory(7.0), lambda seed: nu_factory(12.0)(seed)):
+        with pytest.raises(ValueError, match=r"unfinished repeats of another .*--wipe-dir"):
+            Repeater(2, tmp_path / "a", stager_factory=factory, **QUIET).run()
+        assert snapshot(tmp_path / "a") == before
+    rows = Repeater(2, tmp_path / "b", stager_factory=nu_factory(7.0), **QUIET).run()
+    driven = Repeater(2, tmp_path / "c", stager_factory=nu_factory(12.0), **QUIET).run()
+    assert rows[0]["n_spikes"] < driven[0]["n_spikes"]
+
+
+def test_a_file_that_a_factory_reads_counts(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(tiny(init_params={"duration_sec": 0.05})))
+
+    def factory(seed):
+        if seed == 1436224186:
+            raise RuntimeError("the node died")
+        return StageSNNSimulation(path, random_seed=seed, backend="numpy")
+
+    with pytest.raises(StepError):
+        Repeater(2, tmp_path / "a", stager_factory=factory, **QUIET).run()
+    path.write_text(yaml.safe_dump(tiny(init_params={"duration_sec": 0.05}, arousal={"level": 1})))
+    with pytest.raises(ValueError, match="unfinished repeats of another"):
+        Repeater(2, tmp_path / "a", stager_factory=factory, **QUIET).run()
+
+
+def test_a_folder_belongs_to_one_set_of_repeats(tmp_path):
+    def repeats(n=2, nu_hz=7.0, **more):
+        factory = nu_factory(nu_hz)
+        return Repeater(n, tmp_path, stager_factory=factory, **QUIET, **more).run()
+
+    first = repeats()
+    assert repeats() == first  # once more: the same files
+    before = snapshot(tmp_path)
+    for more in ({"n": 1}, {"n": 3}, {"nu_hz": 12.0}, {"seed": 3}, {"spike_format": "events"}):
+        with pytest.raises(ValueError, match=r"clusters\.npy.*another save_dir .*--wipe-dir"):
+            repeats(**more)
+        assert snapshot(tmp_path) == before, more
+    (tmp_path / "metadata" / "owner.json").unlink()  # recordings that nobody knows
+    with pytest.raises(ValueError, match=r"data/spikes_0\.npy, data/spikes_1\.npy, clusters"):
+        repeats()
+
+
+def test_damaged_recordings_are_made_again(tmp_path):
+    def analysed(fails):
+        repeater = Repeater(2, tmp_path, stager_factory=nu_factory(7.0), **QUIET)
+        with repeater.repeats() as rows:
+            if fails:
+                raise OSError("killed in its analysis")
+        return rows
+
+    with pytest.raises(OSError, match="killed"):
+        analysed(fails=True)
+    before = contents(tmp_path)
+    assert len(list((tmp_path / "metadata" / "unfinished").glob("0*.npz"))) == 2
+    (tmp_path / "data" / "spikes_1.npy").write_bytes(before["spikes_1.npy"][:-1])
+    (tmp_path / "clusters.npy").write_bytes(b"")
+    rows = analysed(fails=False)
+    assert [row["index"] for row in rows] == [0, 1]
+    assert contents(tmp_path) == before
+    assert "resuming: 1 of 2" in (tmp_path / "metadata" / "run.log").read_text()
+
+
+def test_factories_that_take_a_logger_are_given_that_of_the_repeats(tmp_path):
+    def factory(seed, logger):
+        logger.info(f"built with {seed}")
+        return StageSNNSimulation(TINY, random_seed=seed, backend="numpy", logger=logger)
+
+    for name, how in (("serial", {}), ("process", {"parallel": True, "executor": "process"})):
+        Repeater(2, tmp_path / name, stager_factory=factory, plot=False,
+                 logger=quiet_logger("repeats"), **how).run()  # fmt: skip
+        log = (tmp_path / name / "metadata" / "run.log").read_text()
+        assert log.count("repeats: built with 196639904\n") == 1, name
+        assert log.count("repeats: built with 1436224186\n") == 1, name
+
+
+@pytest.mark.parametrize("line", ["-5", "9223372036854775808", "1_0", "²", "seven"])
+def test_seeds_that_are_none_are_known_before_anything_runs(tmp_path, line):
+    file = tmp_path / "seeds.txt"
+    file.write_text(f"5\n{line}\n")
+    with pytest.raises(ValueError, match=rf"seeds\.txt, line 2: .*{line}"):
+        Repeater(None, tmp_path / "a", stager_factory=make, seeds_file=file, **QUIET)
+    assert not (tmp_path / "a").exists()
 
 
 SCRIPT = """
@@ -522,30 +651,115 @@ def test_a_sweep_over_impossible_values_stops_before_it_starts(tmp_path):
 
 
 class Fragile(FullMeanFieldBaseSweepRunner):
-    broken = True
+    """Needs a file at its second step, as one that reads a network's disk may."""
+
+    def __init__(self, needed):
+        super().__init__()
+        self.needed = needed
 
     def _step(self, param, idx, sweep_param, **kwargs):
-        if self.broken and idx == 1:
+        if idx == 1 and not self.needed.exists():
             raise RuntimeError("no luck")
         return super()._step(param, idx, sweep_param, **kwargs)
 
 
 def test_a_failed_sweep_keeps_its_steps_and_goes_on(tmp_path):
-    given = (tmp_path, TINY, ["arousal", "level"], [0.1, 0.2, 0.3])
-    sweep = Fragile()
+    needed = tmp_path / "needed"
+    given = (tmp_path / "s", TINY, ["arousal", "level"], [0.1, 0.2, 0.3])
     with pytest.raises(StepError, match=r"step 1 \(0\.2, seed 256\): RuntimeError: no luck"):
-        sweep.execute(*given, n_runs=5)
-    assert len(list((tmp_path / "metadata" / "unfinished").glob("0*.npz"))) == 2
-    sweep.broken = False
-    found = sweep.execute(*given, n_runs=5)
-    assert "resuming: 2 of 3" in (tmp_path / "metadata" / "sweep.log").read_text()
-    fresh = Fragile()
-    fresh.broken = False
-    expected = fresh.execute(tmp_path / "fresh", *given[1:], n_runs=5)
+        Fragile(needed).execute(*given, n_runs=5)
+    notes = tmp_path / "s" / "metadata" / "unfinished"
+    assert len(list(notes.glob("0*.npz"))) == 2
+    needed.touch()
+    found = Fragile(needed).execute(*given, n_runs=5)
+    log = (tmp_path / "s" / "metadata" / "sweep.log").read_text()
+    assert "resuming: 2 of 3" in log
+    assert log.count("step 0 (0.1, seed 256) done") == 1
+    assert not notes.exists()
+    expected = Fragile(needed).execute(tmp_path / "fresh", *given[1:], n_runs=5)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one["rates"], other["rates"])
     with pytest.raises(ValueError, match="unknown"):
-        sweep.execute(*given, executor="mpi")
+        Fragile(needed).execute(*given, executor="mpi")
+
+
+def mended(value, fails):
+    """Return a runner whose step was typed again, with another value in it."""
+
+    class Mended(FullMeanFieldBaseSweepRunner):
+        scale = 1.0
+
+        def _step(self, param, idx, sweep_param, **kwargs):
+            if fails and idx == 1:
+                raise RuntimeError("a bug")
+            return self.scale * value
+
+    return Mended()
+
+
+def snapshot(folder):
+    """Return all files of a folder, their bytes and times."""
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*")) if path.is_file()
+    }  # fmt: skip
+
+
+def test_steps_of_other_code_are_not_mixed_in(tmp_path):
+    given = {"baseline_params": TINY, "param": ["arousal", "level"], "sweep_params": [0.1, 0.2]}
+    with pytest.raises(StepError):
+        mended(1.0, True).execute(tmp_path / "s", **given)
+    before = snapshot(tmp_path / "s")
+    scaled = mended(1.0, True)
+    scaled.scale = 3.0
+    for other, more in (
+        (mended(2.0, False), {}),  # another step
+        (scaled, {}),  # the same code with another attribute
+        (mended(1.0, True), {"random_seed": 3}),
+        (mended(1.0, True), {"sweep_params": [0.1, 0.3]}),
+        (mended(1.0, True), {"extra": np.ones(2)}),  # for _step
+    ):
+        with pytest.raises(ValueError, match=r"unfinished steps of another .*another main_dir"):
+            other.execute(tmp_path / "s", **given | more)
+        assert snapshot(tmp_path / "s") == before
+    assert mended(2.0, False).execute(tmp_path / "clean", **given) == [2.0, 2.0]
+
+
+class Written(RateSweep):
+    """Keeps a file of each step."""
+
+    def _store(self, result, idx, directory):
+        (directory / "data" / f"rate_{idx}.txt").write_text(repr(result))
+
+
+def test_a_folder_belongs_to_one_sweep(tmp_path):
+    def go(values, runner=Written, **more):
+        return runner().execute(tmp_path, TINY, NU, values, 0, n_runs=3, **more)
+
+    first = go([5.0, 8.0, 12.0])
+    before = snapshot(tmp_path)
+    with pytest.raises(ValueError, match=r"data/rate_0.txt.*another main_dir, or remove"):
+        go([5.0, 8.0])
+    assert snapshot(tmp_path) == before
+    assert go([5.0, 8.0, 12.0]) == first  # the same sweep once more
+    for path in (tmp_path / "data").iterdir():
+        path.unlink()
+    go([5.0, 8.0])  # nothing was left to lose
+    assert sorted(path.name for path in (tmp_path / "configs").iterdir()) == ["0.yaml", "1.yaml"]
+
+
+def test_a_summary_that_fails_loses_no_step(tmp_path):
+    class Clumsy(RateSweep):
+        def summary(self, results, sweep_params):
+            if not (tmp_path / "fixed").exists():
+                raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        Clumsy().execute(tmp_path / "s", TINY, NU, [5.0, 8.0], 0, n_runs=3)
+    assert len(list((tmp_path / "s" / "metadata" / "unfinished").glob("0*.npz"))) == 2
+    (tmp_path / "fixed").touch()
+    Clumsy().execute(tmp_path / "s", TINY, NU, [5.0, 8.0], 0, n_runs=3)
+    assert "resuming: 2 of 2" in (tmp_path / "s" / "metadata" / "sweep.log").read_text()
 
 
 def test_trials_of_a_sweep_have_seeds_of_their_own(tmp_path):
@@ -567,6 +781,16 @@ def test_log_lines(tmp_path, capsys):
         logger.warning("once", once="key")
     assert capsys.readouterr().out == "[INFO] name: hello\n[WARNING] name: once\n"
     assert (tmp_path / "run.log").read_text().count("\n") == 2
+
+
+def test_a_stager_that_runs_twice_says_each_line_once_a_run(tmp_path):
+    settings = {"save": True, "plot": False, "save_dir": str(tmp_path), "sim_name": "one"}
+    stager = StageSNNSimulation(tiny(settings=settings), backend="numpy")
+    stager.execute()
+    stager.execute()
+    lines = (tmp_path / "one" / "metadata" / "run.log").read_text().splitlines()
+    assert sum(": ran in" in line for line in lines) == 2
+    assert sum(": wrote" in line for line in lines) == 2
 
 
 def test_the_example_script_runs(tmp_path, monkeypatch):

@@ -14,12 +14,12 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os
 from mine import half
-from studies.clustered.execution import run_steps
+from studies.clustered.execution import Workers
 
 if __name__ == "__main__":
     before = dict(os.environ)
-    steps = run_steps(half, [1, 2, 5], parallel=True, executor="dask", max_workers=1)
-    print([outcome["value"]["half"] for _, outcome in steps])
+    run = Workers(parallel=True, executor="dask", max_workers=1).runner(half)
+    print([found["half"] for found in run([1, 2, 5])])
     assert dict(os.environ) == before
 """
 
