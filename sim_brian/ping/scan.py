@@ -21,6 +21,7 @@ from bridge.runs.parallel import Failed, count_cores, guarded, outcome_of, paral
 from bridge.runs.store import Result
 from sim_brian.engine.circuit import RawRun
 from sim_brian.engine.executable import Executable
+from sim_brian.engine.held_program import HeldProgram
 from sim_brian.engine.program import EngineOptions, Program, choose_target
 from sim_brian.ping.batch import Batch, batch_room, copies_together
 from sim_brian.ping.conductance import PingModel
@@ -178,7 +179,7 @@ class BatchTask:
         self._vary, self._measure = vary, measure
         self._room = batch_room(corners, size)
         self._engine, self.size = engine, size
-        self._program: Program | None = None
+        self._program = HeldProgram(engine)
 
     def __call__(self, points: Sequence[Values]) -> list[Result]:
         """Return what is kept of the runs at some points, at most `size` of them."""
@@ -195,9 +196,7 @@ class BatchTask:
 
     def close(self) -> None:
         """Give back what the program holds on disk."""
-        if self._program is not None:
-            self._program.close()
-            self._program = None
+        self._program.close()
 
     def _run(self, batch: Batch) -> RawRun:
         n_steps = batch.whole.stimulus.n_steps
@@ -205,9 +204,7 @@ class BatchTask:
             batch = Batch(batch.copies)
             with Program(batch, self._engine.target, self._engine) as program:
                 return program.run(n_steps=n_steps)
-        if self._program is None:
-            self._program = Program(batch, self._engine.target, self._engine)
-        return self._program.run(batch.values(), n_steps=n_steps)
+        return self._program.run(batch.values(), n_steps=n_steps, first=lambda: batch)
 
     def _kept(self, parts: Parts, model: PingModel | CubaModel, raw: RawRun) -> Result:
         recording = record(parts.spec, model.matrices, parts.stimulus, raw, seed=parts.seed)
@@ -257,9 +254,7 @@ class ScanTask:
     ) -> None:
         self._vary, self._measure = vary, measure
         self._first, self._room = first, room
-        self._engine = engine
-        self._executable = executable
-        self._program: Program | None = None
+        self._engine, self._program = engine, HeldProgram(engine, executable)
         self._matrices: tuple[Weights, bool, Weights] | None = None
 
     def __call__(self, values: Values) -> Result:
@@ -275,9 +270,7 @@ class ScanTask:
 
     def close(self) -> None:
         """Give back what the program of this process holds on disk."""
-        if self._program is not None:
-            self._program.close()
-            self._program = None
+        self._program.close()
 
     def _model(self, parts: Parts) -> PingModel | CubaModel:
         """Return the model of a run; matrices that stayed are not worked out again."""
@@ -294,12 +287,10 @@ class ScanTask:
         if not self._room.holds(model):
             with Program(_model(parts), self._engine.target, self._engine) as program:
                 return program.run()
-        if self._executable is not None:
-            return self._executable.run(model.values(), n_steps=n_steps)
-        if self._program is None:
-            first = _model(self._vary(self._first), self._room)
-            self._program = Program(first, self._engine.target, self._engine)
-        return self._program.run(model.values(), n_steps=n_steps)
+        return self._program.run(
+            model.values(), n_steps=n_steps,
+            first=lambda: _model(self._vary(self._first), self._room),
+        )  # fmt: skip
 
 
 def _model(

@@ -27,6 +27,7 @@ from bridge.runs.parallel import count_cores, parallel_map
 from bridge.runs.store import Result, ResultStore
 from sim_brian.engine.circuit import RawRun
 from sim_brian.engine.executable import Executable
+from sim_brian.engine.held_program import HeldProgram
 from sim_brian.engine.program import EngineOptions, Program, choose_target
 from sim_brian.rate_lif.model import RateLifModel
 from sim_brian.rate_lif.network import spikes_of
@@ -242,26 +243,17 @@ class TrialTask:
         engine: EngineOptions,
         executable: Executable | None,
     ) -> None:
-        self._batch, self._engine = batch, engine
-        self._executable = executable
-        self._program: Program | None = None
+        self._batch, self._program = batch, HeldProgram(engine, executable)
 
     def __call__(self, trials: Sequence[Trial]) -> Result:
         """Return the measures of a block."""
         model = self._batch.model(trials)
-        if self._executable is not None:
-            raw = self._executable.run(model.values(), n_steps=model.n_steps)
-        else:
-            if self._program is None:
-                self._program = Program(model, self._engine.target, self._engine)
-            raw = self._program.run(model.values(), n_steps=model.n_steps)
+        raw = self._program.run(model.values(), n_steps=model.n_steps, first=lambda: model)
         return self._batch.measure(trials, raw, model)
 
     def close(self) -> None:
         """Give back what the program of this process holds on disk."""
-        if self._program is not None:
-            self._program.close()
-            self._program = None
+        self._program.close()
 
 
 def _nothing_left() -> Any:
