@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import NDArray
 
-from scope.oscilloscope.panels_progress import GAMMA_SHADE_HZ, marker_size
+from scope.oscilloscope.panels_progress import GAMMA_SHADE_HZ, marker_size, parameter_axis
 from scope.style import EXC, GAMMA, GREY, INH, SHADE, TIMES, dress, house_style, new_figure, say
 
 CURVES_IN = (12.0, 11.0)
@@ -72,7 +71,8 @@ def _curves(
         (rhythm, "Rhythmicity of the E autocorrelogram", "Lobe / trough"),
     ):
         dress(ax, title=name, ylabel=ylabel, title_colour=GREY)
-        _parameter_axis(ax, variable, x)
+        parameter_axis(ax, variable, x, margin=0.03)
+        ax.tick_params(axis="x", labelbottom=True)
         if ceiling_ms is not None:
             ax.axvline(ceiling_ms, color="#1A1A1A", linestyle=":", gid="ceiling",
                        label="I cells double-fire" if ax is rates else None)  # fmt: skip
@@ -134,20 +134,6 @@ def _maps(
         bar = figure.colorbar(mesh, ax=ax, pad=0.02)
         dress(bar.ax)
     return figure
-
-
-def _parameter_axis(ax: Axes, variable: str, x: NDArray[np.float64]) -> None:
-    low, high = float(x.min()), float(x.max())
-    if variable == "dt":
-        ax.set_xscale("log")
-        ax.set_xlim(low / 1.1, high * 1.1)
-        ax.minorticks_off()
-        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    else:
-        margin = 0.03 * (high - low) or 0.5
-        ax.set_xlim(low - margin, high + margin)
-    ax.tick_params(axis="x", labelbottom=True)
 
 
 def _room_above(ax: Axes, at_least: float = 0.0) -> None:

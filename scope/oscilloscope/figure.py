@@ -112,20 +112,15 @@ def raster_populations(
     return (first, f"Hidden {first[1:]}"), (second, f"Hidden {second[1:]}")
 
 
-def _e_raster(ax: Axes, view: OscilloscopeView, raster: RasterStyle) -> Axes:
-    population, name = raster_populations(view)[0]
-    return activity.plot_raster(
-        ax, view.recording, population=population, name=name, trial=view.trial,
-        window_ms=view.window_ms, raster=raster, stim_window_ms=view.stim_window_ms,
-    )  # fmt: skip
+def _raster(which: int) -> Callable[[Axes, OscilloscopeView, RasterStyle], Axes]:
+    def draw(ax: Axes, view: OscilloscopeView, raster: RasterStyle) -> Axes:
+        population, name = raster_populations(view)[which]
+        return activity.plot_raster(
+            ax, view.recording, population=population, name=name, trial=view.trial,
+            window_ms=view.window_ms, raster=raster, stim_window_ms=view.stim_window_ms,
+        )  # fmt: skip
 
-
-def _i_raster(ax: Axes, view: OscilloscopeView, raster: RasterStyle) -> Axes:
-    population, name = raster_populations(view)[1]
-    return activity.plot_raster(
-        ax, view.recording, population=population, name=name, trial=view.trial,
-        window_ms=view.window_ms, raster=raster, stim_window_ms=view.stim_window_ms,
-    )  # fmt: skip
+    return draw
 
 
 def _drive(ax: Axes, view: OscilloscopeView, raster: RasterStyle) -> Axes:
@@ -182,8 +177,8 @@ def _true_class(view: OscilloscopeView) -> int | None:
 
 PANELS: Mapping[str, Callable[[Axes, OscilloscopeView, RasterStyle], Axes]] = {
     "header": lambda ax, view, _: network.plot_header(ax, view),
-    "e_raster": _e_raster,
-    "i_raster": _i_raster,
+    "e_raster": _raster(0),
+    "i_raster": _raster(1),
     "drive": _drive,
     "participation": _participation,
     "psd": _psd,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -73,19 +74,36 @@ def marker_size(n_points: int) -> float:
     return 6.0 if n_points <= 60 else 3.0
 
 
-def _sweep_axis(ax: Axes, sweep: SweepState) -> NDArray[np.float64]:
-    """Set the x axis of an accumulating panel for the whole sweep; return the values so far."""
-    values = np.asarray(sweep.values, dtype=np.float64)
+def parameter_axis(
+    ax: Axes, variable: str, values: NDArray[np.float64], *, margin: float = 0.04
+) -> None:
+    """Make the x axis that of a parameter: logarithmic for dt, else with a margin.
+
+    Parameters
+    ----------
+    ax : Axes
+    variable : str
+    values : float64, shape (value,)
+        All that will be drawn.
+    margin : float
+        As a share of their range.
+    """
     low, high = float(values.min()), float(values.max())
-    if sweep.variable == "dt" and low > 0:
+    if variable == "dt" and low > 0:
         ax.set_xscale("log")
         ax.set_xlim(low / 1.1, high * 1.1)
         ax.minorticks_off()
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
-        margin = 0.04 * (high - low) or 0.5
-        ax.set_xlim(low - margin, high + margin)
+        room = margin * (high - low) or 0.5
+        ax.set_xlim(low - room, high + room)
+
+
+def _sweep_axis(ax: Axes, sweep: SweepState) -> NDArray[np.float64]:
+    """Set the x axis of an accumulating panel for the whole sweep; return the values so far."""
+    values = np.asarray(sweep.values, dtype=np.float64)
+    parameter_axis(ax, sweep.variable, values)
     return values[: sweep.index + 1]
 
 
@@ -95,20 +113,33 @@ def plot_sweep_rates(ax: Axes, sweep: SweepState) -> Axes:
     values = _sweep_axis(ax, sweep)
     if not len(sweep.rate_e_hz):
         return say(ax, "no rates yet", bare=True)
+    return _plot_rates(
+        ax, values, (sweep.rate_e_hz, sweep.rate_i_hz), gid="sweep_rate", headroom=1.2,
+        size=marker_size(len(sweep.values)),
+    )  # fmt: skip
+
+
+def _plot_rates(
+    ax: Axes,
+    x: NDArray[Any],
+    rates_hz: tuple[Sequence[float], Sequence[float]],
+    *,
+    gid: str,
+    headroom: float,
+    size: float,
+) -> Axes:
+    """Draw the E and I rates that are known against `x`; an axis from 0 leaves the legend room."""
     top = 1.0
-    for name, rates, colour, marker in (
-        ("E", sweep.rate_e_hz, EXC, "o"),
-        ("I", sweep.rate_i_hz, INH, "s"),
-    ):
+    for name, rates, colour, marker in zip("EI", rates_hz, (EXC, INH), "os", strict=True):
         hz = np.asarray(rates, dtype=np.float64)
         if not np.isfinite(hz).any():
             continue
-        ax.plot(values, hz, color=colour, marker=marker, label=name,
-                markersize=marker_size(len(sweep.values)),
-                gid=f"sweep_rate_{name}")  # fmt: skip
+        ax.plot(x, hz, color=colour, marker=marker, markersize=size, label=name,
+                gid=f"{gid}_{name}")  # fmt: skip
         top = max(top, float(np.nanmax(hz)))
-    ax.set_ylim(0.0, 1.2 * top)
-    ax.legend(loc="upper left", ncols=2)
+    ax.set_ylim(0.0, headroom * top)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="upper left", ncols=2)
     return ax
 
 
@@ -255,19 +286,7 @@ def plot_epoch_rates(ax: Axes, history: TrainingHistory | None) -> Axes:
     dress(ax, title="Rates by epoch", xlabel="Epoch", ylabel="Rate (Hz)", title_colour=GREY)
     if history is None or not len(history.epochs):
         return say(ax, "no epoch yet", bare=True)
-    epochs = _epoch_axis(ax, history)
-    top = 1.0
-    for name, rates, colour, marker in (
-        ("E", history.rate_e_hz, EXC, "o"),
-        ("I", history.rate_i_hz, INH, "s"),
-    ):
-        hz = np.asarray(rates, dtype=np.float64)
-        if not np.isfinite(hz).any():
-            continue
-        ax.plot(epochs, hz, color=colour, marker=marker, markersize=5, label=name,
-                gid=f"epoch_rate_{name}")  # fmt: skip
-        top = max(top, float(np.nanmax(hz)))
-    ax.set_ylim(0.0, 1.25 * top)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="upper left", ncols=2)
-    return ax
+    return _plot_rates(
+        ax, _epoch_axis(ax, history), (history.rate_e_hz, history.rate_i_hz), gid="epoch_rate",
+        headroom=1.25, size=5.0,
+    )  # fmt: skip
