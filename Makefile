@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-cuda-build lint format bench bench-quick clean
+.PHONY: demo test test-wheel test-cuda-build lint format bench bench-quick clean
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,6 +24,15 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# The wheel, in a fresh environment of each interpreter that is there. Those of another version than
+# .venv get the dependencies from the index; torch, which by name alone may bring gigabytes of CUDA,
+# only where TORCH says what to ask pip for. What needs it is skipped without.
+PYTHONS ?= python3.11 python3.12 python3.13
+TORCH ?=
+test-wheel: $(VENV)/.dev
+	PINGBRIDGE_WHEEL_PYTHONS="$(PYTHONS)" PINGBRIDGE_WHEEL_TORCH="$(TORCH)" \
+		$(BIN)/python -m pytest -v tests/packaging
 
 # Whole CUDA programs for compute capabilities 8.0 and 9.0: eight compilations of two to four CPU
 # minutes each, for which no GPU is needed. Where there is one, the programs are run and compared, too.
