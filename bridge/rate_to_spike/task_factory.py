@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from bridge.rate_to_spike.cognitive import GoNogoTask, ManteTask, XORTask
-from bridge.rate_to_spike.names import normalise_name, unknown
+from bridge.rate_to_spike.factory import TaskClasses
 from bridge.rate_to_spike.tasks import AbstractTask
 
 
-class TaskFactory:
+class TaskFactory(TaskClasses):
     """The tasks by name."""
 
+    _kind = AbstractTask
     _registry: ClassVar[dict[str, type[AbstractTask]]] = {
         task.name: task for task in (GoNogoTask, XORTask, ManteTask)
     }
@@ -40,11 +41,8 @@ class TaskFactory:
     def task_class(cls, name: str) -> type[AbstractTask]:
         """Return the class of a task; see :meth:`create_task`."""
         if isinstance(name, str) and ":" in name:
-            return _imported(name)
-        key = normalise_name(name)
-        if key not in cls._registry:
-            raise unknown("task", name, cls._registry)
-        return cls._registry[key]
+            return cls._checked(name, _imported(name))
+        return cls._class_of(name)
 
     @classmethod
     def register_task(cls, name: str, task_class: type[AbstractTask]) -> None:
@@ -55,28 +53,14 @@ class TaskFactory:
         ValueError
             If it is no subclass of AbstractTask.
         """
-        _check_class(name, task_class)
-        cls._registry[normalise_name(name)] = task_class
-
-    @classmethod
-    def list_available_tasks(cls) -> list[str]:
-        """Return the names of all tasks."""
-        return sorted(cls._registry)
+        cls._register(name, task_class)
 
 
-def _check_class(name: str, task_class: object) -> None:
-    if not (isinstance(task_class, type) and issubclass(task_class, AbstractTask)):
-        raise ValueError(f"task {name!r}: {task_class!r} is no subclass of AbstractTask")
-
-
-def _imported(name: str) -> type[AbstractTask]:
+def _imported(name: str) -> object:
     module, _, attribute = name.strip().partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"task {name!r}: can't be imported ({error}); write module:Class"
         ) from None
-    _check_class(name, found)
-    task: type[AbstractTask] = found
-    return task

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bridge.rate_to_spike.cognitive import GoNogoTask, ManteTask, XORTask
+from bridge.rate_to_spike.factory import TaskClasses
 from bridge.rate_to_spike.lif import check_factors, draw_v_start
 from bridge.rate_to_spike.model_file import RateModel
 from bridge.rate_to_spike.names import normalise_name, unknown
@@ -97,9 +98,10 @@ class ManteSpikingEvaluator(SpikingEvaluator, ManteTask):
     task = ManteTask
 
 
-class SpikingEvaluatorFactory:
+class SpikingEvaluatorFactory(TaskClasses):
     """The evaluators by the name of their task."""
 
+    _kind = SpikingEvaluator
     _registry: ClassVar[dict[str, type[SpikingEvaluator]]] = {
         "go_nogo": GoNogoSpikingEvaluator,
         "xor": XORSpikingEvaluator,
@@ -138,14 +140,7 @@ class SpikingEvaluatorFactory:
         ValueError
             If it is no subclass of SpikingEvaluator.
         """
-        if not (isinstance(evaluator, type) and issubclass(evaluator, SpikingEvaluator)):
-            raise ValueError(f"{evaluator!r} is no subclass of SpikingEvaluator")
-        cls._registry[normalise_name(name)] = evaluator
-
-    @classmethod
-    def list_available_tasks(cls) -> list[str]:
-        """Return the names of the tasks that have one."""
-        return sorted(cls._registry)
+        cls._register(name, evaluator)
 
 
 def evaluate_single_trial(

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.rate_to_spike.cognitive import GoNogoTask, ManteTask, XORTask
+from bridge.rate_to_spike.factory import TaskClasses
 from bridge.rate_to_spike.lif import check_factors
 from bridge.rate_to_spike.model_file import RateModel
-from bridge.rate_to_spike.names import normalise_name, unknown
 from bridge.rate_to_spike.scoring import is_right
 from bridge.rate_to_spike.tasks import AbstractTask
 from bridge.rate_to_spike.trials import eval_start
@@ -252,9 +252,10 @@ class ManteSpikingTask(SpikingTask):
     takes_turns = True
 
 
-class SpikingTaskFactory:
+class SpikingTaskFactory(TaskClasses):
     """The spiking tasks by name."""
 
+    _kind = AbstractSpikingTask
     _registry: ClassVar[dict[str, type[AbstractSpikingTask]]] = {
         "go_nogo": GoNogoSpikingTask,
         "xor": XORSpikingTask,
@@ -272,10 +273,8 @@ class SpikingTaskFactory:
         ValueError
             For an unknown name.
         """
-        key = normalise_name(name)
-        if key not in cls._registry:
-            raise unknown("task", name, cls._registry)
-        return cls._registry[key](settings)
+        task: AbstractSpikingTask = cls._class_of(name)(settings)
+        return task
 
     @classmethod
     def register_task(cls, name: str, task_class: type[AbstractSpikingTask]) -> None:
@@ -286,11 +285,4 @@ class SpikingTaskFactory:
         ValueError
             If it is no subclass of AbstractSpikingTask.
         """
-        if not (isinstance(task_class, type) and issubclass(task_class, AbstractSpikingTask)):
-            raise ValueError(f"{task_class!r} is no subclass of AbstractSpikingTask")
-        cls._registry[normalise_name(name)] = task_class
-
-    @classmethod
-    def list_available_tasks(cls) -> list[str]:
-        """Return the names of all tasks."""
-        return sorted(cls._registry)
+        cls._register(name, task_class)
