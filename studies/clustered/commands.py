@@ -20,9 +20,11 @@ from bridge.runs.groups_clustered import (
 from studies.clustered.runs import (
     analysis_settings,
     applied_perturbations,
+    claim,
     make_stager,
     open_folder,
     parallel_settings,
+    told_logger,
     value_runs,
     with_duration,
 )
@@ -64,12 +66,14 @@ def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: in
         raise ValueError(f"{path} has no perturbation section; use clustered run")
     duration_s = resolved[SimulationOptions].duration_sec
     read_config(with_duration(parsed, duration_s))  # a run that is too short is told now
-    logger = _logger(mode)
+    logger = told_logger(mode)
     # Made first: what is wrong with seeds or workers is refused before anything is written.
     repeater = _repeater(n, where.save_dir or Path(save_dir), parsed, resolved, logger)
     if not where.wipe_dir:
         repeater.check()
     with open_folder(mode, repeater.save_dir, path, resolved) as out:
+        claim(out, "data", "plots", "metadata")
+        out.path("clusters.npy")
         if parsed.perturbation:
             logger.attach_file(out.path("metadata/run.log"))
             save_perturbations(
@@ -106,18 +110,6 @@ def _repeater(
         logger=logger,
         **parallel_settings(resolved),
     )  # fmt: skip
-
-
-def _logger(name: str) -> Any:
-    """Return a logger whose lines go to files and, shortened, to the terminal."""
-    from studies.clustered.logger import Logger
-
-    class Told(Logger):
-        def _write(self, level: str, text: str, once: str | None) -> None:
-            super()._write(level, text, once)
-            log.log(getattr(logging, level), "%s", text.splitlines()[0])
-
-    return Told(name, stream=None)
 
 
 def _analyse(

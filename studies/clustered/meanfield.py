@@ -17,7 +17,7 @@ from bridge.runs.groups_clustered import (
     RangeOptions,
     StartOptions,
 )
-from studies.common import ARGV
+from studies.clustered.runs import open_folder
 
 if TYPE_CHECKING:
     from bridge.runs.folder import RunFolder
@@ -29,14 +29,12 @@ log = logging.getLogger("pingbridge")
 
 
 def _open(mode: str, resolved: Resolved) -> tuple[Path, RunFolder]:
-    from bridge.runs.folder import RunFolder
     from bridge.runs.recipes import find_recipe
 
     where = resolved[ClusteredOptions]
     path = find_recipe(where.config or CONFIG)
     folder = where.save_dir or Path("simulations") / mode.replace(" ", "_")
-    block = resolved.to_json() | {"config": str(path)}
-    return path, RunFolder(folder, mode=mode, config=block, argv=ARGV, wipe=where.wipe_dir)
+    return path, open_folder(mode, folder, path, resolved)
 
 
 def _settings(resolved: Resolved) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from bridge.clustered.config import ClusteredConfig
     from bridge.runs.folder import RunFolder
     from bridge.runs.resolve import Resolved
+    from studies.clustered.logger import Logger
     from studies.stored import Stored
+
+log = logging.getLogger("pingbridge")
 
 
 def make_stager(tree: Any, seed: int, *, backend: str, arousal_noise: str) -> Any:
@@ -65,8 +69,27 @@ def open_folder(mode: str, folder: Path, config: Path | None, resolved: Resolved
     block = resolved.to_json() | ({"config": str(config)} if config is not None else {})
     where = resolved.options.get(ClusteredOptions, resolved.options.get(OutputOptions))
     return RunFolder(
-        folder, mode=mode, config=block, argv=ARGV, wipe=bool(getattr(where, "wipe_dir", False))
-    )
+        folder, mode=mode, config=block, argv=ARGV, wipe=bool(getattr(where, "wipe_dir", False)),
+        flag="--save-dir",
+    )  # fmt: skip
+
+
+def told_logger(name: str) -> Logger:
+    """Return a logger whose lines go to files and, shortened, to the terminal."""
+    from studies.clustered.logger import Logger
+
+    class Told(Logger):
+        def _write(self, level: str, text: str, once: str | None) -> None:
+            super()._write(level, text, once)
+            log.log(getattr(logging, level), "%s", text.splitlines()[0])
+
+    return Told(name, stream=None)
+
+
+def claim(out: RunFolder, *folders: str) -> None:
+    """Say that folders hold files of this run only: --wipe-dir may take what a kill leaves."""
+    for name in folders:
+        out.folder_of_files(name)
 
 
 def analysis_settings(resolved: Resolved, n_clusters: int | None) -> dict[str, Any]:
@@ -141,14 +164,17 @@ class ValueRuns:
             If runs failed, after all others have been done.
         """
         from studies.clustered.execution import Workers
+        from studies.clustered.sweeps import noted
 
         runner = Workers(**parallel_settings(self.resolved)).runner(
             functools.partial(measure_item, self._settings())
         )
-        job = self._job()
+        logger = told_logger(self.mode)
+        job = self._job(logger)
         with open_folder(self.mode, self.folder, self.config, self.resolved) as out, job:
-            self._describe(out)
-            found = dict(job.results(runner, label="runs"))
+            claim(out, "configs", "metadata")
+            self._describe(out, logger)
+            found = dict(job.results(runner, label="runs", **noted(job, logger)))
             n = len(self.seeds)
             yield (
                 out,
@@ -168,7 +194,7 @@ class ValueRuns:
             "arousal_noise": simulation.arousal_noise, "analysis": analysis,
         }  # fmt: skip
 
-    def _job(self) -> Stored:
+    def _job(self, logger: Logger) -> Stored:
         from studies.clustered.repeater import CLEAR
         from studies.stored import UNFINISHED, Stored
 
@@ -181,16 +207,15 @@ class ValueRuns:
             name=lambda k: f"value {self.values[k // len(self.seeds)]:g} (seed {items[k][1]})",
             clear=CLEAR,
             wiped=self.resolved[ClusteredOptions].wipe_dir,
+            say=logger,
         )
 
-    def _describe(self, out: RunFolder) -> None:
+    def _describe(self, out: RunFolder, logger: Logger) -> None:
         """Write seeds, configurations and perturbations, as a sweep runner does."""
         from bridge.atomic import write_text
         from studies.clustered import read_config
-        from studies.clustered.logger import quiet_logger
         from studies.clustered.sweeps import describe_steps
 
-        logger = quiet_logger(self.mode)
         logger.attach_file(out.path("metadata/sweep.log"))
         duration_s = self.resolved[SimulationOptions].duration_sec
         arrays = [applied_perturbations(read_config(tree), duration_s) for tree in self.trees]

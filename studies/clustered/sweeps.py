@@ -216,18 +216,9 @@ class BaseSweepRunner:
         self, job: Stored, workers: Workers, path: list[str], settings: dict[str, Any],
         folder: Path, logger: Logger,
     ) -> list[Any]:  # fmt: skip
-        def told(k: int, failed: Failed) -> None:
-            logger.error(f"{job.name(k)} failed\n{failed.traceback}")
-
-        def done(k: int, result: Any) -> Any:
-            logger.info(f"{job.name(k)} done")
-            return result
-
         results = []
         step = functools.partial(_sweep_step, self, path, settings)
-        for k, result in job.results(
-            workers.runner(step), label="sweep", keep=done, on_failure=told
-        ):  # fmt: skip
+        for k, result in job.results(workers.runner(step), label="sweep", **noted(job, logger)):
             self._store(result, k, folder)
             results.append(result)
         return results
@@ -315,6 +306,19 @@ def _tree(source: Any) -> dict[str, Any]:
 def _seeded(tree: Mapping[str, Any], seed: int) -> dict[str, Any]:
     settings = dict(tree.get("settings") or {}) | {"random_seed": seed}
     return {**tree, "settings": settings}
+
+
+def noted(job: Stored, logger: Logger) -> dict[str, Any]:
+    """Return arguments of :meth:`Stored.results` that log what is done and what failed."""
+
+    def done(k: int, result: Any) -> Any:
+        logger.info(f"{job.name(k)} done")
+        return result
+
+    def failed(k: int, why: Failed) -> None:
+        logger.error(f"{job.name(k)} failed\n{why.traceback}")
+
+    return {"keep": done, "on_failure": failed}
 
 
 def describe_steps(

@@ -72,6 +72,148 @@ def test_run_analyze_and_run_again(typed, config, tmp_path):
     assert other["thresholds_hz"] != facts["thresholds_hz"]
 
 
+def snapshot(folder):
+    """Return all files of a folder, their bytes and times."""
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*")) if path.is_file()
+    }  # fmt: skip
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Return a configuration of stronger arousal."""
+    path = tmp_path / "other.yaml"
+    path.write_text(yaml.safe_dump(tiny(arousal={"level": 1.0})))
+    return path
+
+
+RUN = ("clustered", "run", "--backend", "numpy", "--no-plot")
+
+
+def test_a_run_analyses_what_it_wrote_and_nothing_else(typed, config, other, tmp_path):
+    """Recordings of another configuration, of more repeats or of another format stay out."""
+    code, _, err = typed(*RUN, "--config", config, "--save-dir", "a", "--n-repeats", 3)
+    assert code == 0, err
+    before = snapshot(tmp_path / "a")
+    code, _, err = typed(*RUN, "--config", other, "--save-dir", "alone", "--n-repeats", 1)
+    assert code == 0, err
+    for words in (
+        ("--config", other, "--n-repeats", 1),
+        ("--config", config, "--n-repeats", 1),
+        ("--config", config, "--n-repeats", 3, "--spike-format", "events"),
+    ):
+        code, _, err = typed(*RUN, *words, "--save-dir", "a")
+        assert code == 2
+        assert "data/spikes_0.npy" in err
+        assert "another save_dir (--save-dir), or clear this one (--wipe-dir)" in err
+        assert err.count("\n") == 1
+        assert snapshot(tmp_path / "a") == before, words
+    words = ("--config", other, "--n-repeats", 1, "--save-dir", "a", "--wipe-dir")
+    code, _, err = typed(*RUN, *words)
+    assert code == 0, err
+    for name in ("analysis/analysis_config.json", "analysis/summary.json"):
+        wiped, alone = (json.loads((tmp_path / k / name).read_text()) for k in ("a", "alone"))
+        for facts in (wiped, alone):
+            facts.pop("spikes_path", None)
+            facts.pop("clusters_path", None)
+        assert wiped == alone
+    # A file that is nobody's: the run says whose names it would take, and touches nothing.
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+    np.save(tmp_path / "mine" / "data" / "spikes_7.npy", np.ones((200, 200), dtype=bool))
+    code, _, err = typed(*RUN, "--config", config, "--save-dir", "mine", "--n-repeats", 1)
+    assert code == 2
+    assert "spikes_7.npy" in err
+    assert files(tmp_path / "mine") == {"data/spikes_7.npy"}
+
+
+def test_a_refused_resume_changes_nothing(typed, config, other, tmp_path, monkeypatch):
+    from studies.clustered import StageSNNSimulation
+
+    real = StageSNNSimulation.run_events
+
+    def fragile(self, **given):
+        if self.random_seed == 1436224186:  # of the second repeat
+            raise RuntimeError("the node died")
+        return real(self, **given)
+
+    words = ("--save-dir", "a", "--n-repeats", 2, "--duration-sec", "0.1")
+    with monkeypatch.context() as patch:
+        patch.setattr(StageSNNSimulation, "run_events", fragile)
+        code, _, err = typed(*RUN, "--config", config, *words)
+    assert code == 1
+    assert "1 of 2 repeats failed" in err
+    assert "repeat 1 (seed 1436224186): RuntimeError: the node died" in err
+    before = snapshot(tmp_path / "a")
+    code, _, err = typed(*RUN, "--config", other, *words)
+    assert code == 2
+    assert "--wipe-dir" in err
+    assert snapshot(tmp_path / "a") == before
+    code, out, err = typed(*RUN, "--config", config, *words)
+    assert code == 0, err
+    assert "resuming: 1 of 2 repeats" in out
+    kept = tmp_path / "a" / "data" / "spikes_0.npy"
+    assert kept.stat().st_mtime_ns == before[kept][1]
+
+
+def test_an_analysis_that_is_stopped_loses_no_repeat(typed, config, tmp_path, monkeypatch):
+    words = (*RUN, "--config", config, "--save-dir", "a", "--n-repeats", 2)
+
+    def stop(*given, **more):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("studies.clustered.commands._analyse", stop)
+        assert typed(*words)[0] == 130
+    before = snapshot(tmp_path / "a" / "data")
+    assert len(before) == 2
+    code, out, err = typed(*words)
+    assert code == 0, err
+    assert "resuming: 2 of 2 repeats are there already" in out
+    assert snapshot(tmp_path / "a" / "data") == before
+    assert (tmp_path / "a" / "analysis" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_a_killed_command_goes_on_or_may_be_wiped(typed, config, tmp_path, monkeypatch, command):
+    """Files of a run that could not say what it wrote are its own all the same."""
+    from bridge.runs import folder as module
+
+    words = {
+        "run": (*RUN, "--config", config, "--save-dir", "a", "--n-repeats", 2),
+        "sweep": ("clustered", "sweep", "--config", config, "--backend", "numpy", "--values", "0.1",
+                  "0.6", "--save-dir", "a"),
+    }[command]  # fmt: skip
+    calls = []
+
+    def dies(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise SystemExit(137)
+        return real(*given)
+
+    name = {"run": "studies.clustered.repeater._repeat",
+            "sweep": "studies.clustered.runs.measure_item"}[command]  # fmt: skip
+    real = __import__("pydoc").locate(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(name, dies)
+        patch.setattr(module.RunFolder, "__exit__", lambda *given: None)  # as kill -9 does
+        assert typed(*words)[0] == 137
+    (tmp_path / "a" / ".running").unlink(missing_ok=True)
+    code, out, err = typed(*words)
+    assert code == 0, err
+    assert "resuming: 1 of 2" in out
+    calls.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(name, dies)
+        patch.setattr(module.RunFolder, "__exit__", lambda *given: None)
+        assert typed(*words, "--wipe-dir")[0] == 137
+    (tmp_path / "a" / ".running").unlink(missing_ok=True)
+    code, out, err = typed(*words, "--wipe-dir")
+    assert code == 0, err
+    assert "resuming" not in out
+
+
 def test_perturb_saves_what_it_applied(typed, tmp_path):
     block = {"vectors": [[1, -1]], "involved_clusters": [[0, 1]], "params": [3.0],
              "time_dependence": {"shape": "hat", "onset_time": 0.01}}  # fmt: skip
@@ -82,6 +224,8 @@ def test_perturb_saves_what_it_applied(typed, tmp_path):
                            "--no-plot")  # fmt: skip
     assert code == 0, err
     assert "perturbation of rate: shape (8, 200)" in out
+    log = (tmp_path / "p" / "metadata" / "run.log").read_text()
+    assert log.count("perturbation of rate: shape (8, 200), mean 0, min -3, max 3") == 1
     with np.load(tmp_path / "p" / "metadata" / "perturbations.npz") as saved:
         assert saved["rate"][0, [19, 20, 199]].tolist() == [0.0, 3.0, 3.0]
         assert saved["rate"][1, 20] == -3.0
@@ -101,6 +245,9 @@ def test_sweep_and_compare_write_a_table_and_a_figure(typed, config, tmp_path):
     rows = json.loads((tmp_path / "s" / "data" / "sweep.json").read_text())
     assert [row["value"] for row in rows] == [0.1, 0.6]
     assert rows[1]["e_bg_hz"] > rows[0]["e_bg_hz"]
+    assert {
+        "configs/0.yaml", "configs/1.yaml", "metadata/seeds.txt", "metadata/sweep.log"
+    } <= files(tmp_path / "s")  # fmt: skip
     assert (tmp_path / "s" / "plots" / "sweep.png").stat().st_size > 10_000
     code, out, err = typed("clustered", "compare", *given, "--save-dir", "c", "--parallel",
                            "--executor", "thread", "--max-workers", 2)  # fmt: skip
@@ -110,6 +257,42 @@ def test_sweep_and_compare_write_a_table_and_a_figure(typed, config, tmp_path):
     assert compared[0]["e_mf_hz"] > 0
     assert "%" in out
     assert (tmp_path / "c" / "plots" / "compare.png").stat().st_size > 10_000
+
+
+def test_a_sweep_takes_the_seeds_of_the_trials_of_a_runner(typed, config, tmp_path):
+    """And notes the perturbations of each value, as a runner does."""
+    from studies.clustered import SNNBaseSweepRunner
+    from studies.clustered.compare import measure_network
+
+    class Measured(SNNBaseSweepRunner):
+        def _step(self, param, idx, sweep_param, **kwargs):
+            stager = self._sweep_object
+            row = measure_network(stager.config.tree, stager.random_seed, duration_s=None,
+                                  backend="numpy", arousal_noise="per_step",
+                                  analysis={})  # fmt: skip
+            return [row["e_hz"], row["i_hz"]]
+
+        def summarize_repeated_run(self, results, directory):
+            self.found = np.mean(results, axis=0)
+
+    block = {"vectors": [[1, -1]], "involved_clusters": [[0, 1]], "params": [3.0]}
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump(tiny(perturbation={"rate": block})))
+    runner = Measured()
+    runner.repeat(tmp_path / "python", 2, path, ["perturbation", "rate", "params"], [1.0, 2.0], 0)
+    code, _, err = typed("clustered", "sweep", "--config", path, "--backend", "numpy", "--param",
+                         "perturbation.rate.params", "--param-idx", 0, "--values", 1, 2,
+                         "--n-repeats", 2, "--save-dir", "s")  # fmt: skip
+    assert code == 0, err
+    rows = json.loads((tmp_path / "s" / "data" / "sweep.json").read_text())
+    found = [[row["e_hz"], row["i_hz"]] for row in rows]
+    np.testing.assert_allclose(found, runner.found, rtol=1e-14)  # a mean of two
+    for k, size in enumerate([1.0, 2.0]):
+        with np.load(tmp_path / "s" / "metadata" / f"perturbations_{k}.npz") as saved:
+            assert saved["rate"][0] == size
+    log = (tmp_path / "s" / "metadata" / "sweep.log").read_text()
+    assert "perturbation of rate: shape (8,)" in log
+    assert "value 2 (seed 1436224186) done" in log
 
 
 def test_mean_field_commands(typed, tmp_path):
@@ -142,6 +325,8 @@ def test_mean_field_commands(typed, tmp_path):
         (("clustered", "run", "--executor", "process"), "--executor can't apply without"),
         (("clustered", "run", "--parallel", "--scheduler", "tcp://x:1"), "needs --executor dask"),
         (("clustered", "run", "--seeds-file", "none"), "no such file of seeds"),
+        (("clustered", "run", "--duration-sec", "0.0001"), "shorter than one delta_t"),
+        (("clustered", "sweep", "--duration-sec", "0.0001"), "shorter than one delta_t"),
         (("clustered", "run", "--n-repeat", "3"), "did you mean --n-repeats"),
         (("clustered", "walk"), "invalid choice"),
         (("clustered",), "required"),
