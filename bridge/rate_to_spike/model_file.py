@@ -1,10 +1,12 @@
-"""Model files (.mat, MATLAB 5): a rate network as the package spikeRNN stores it, both ways.
+"""Model files (.mat): a rate network as the package spikeRNN stores it, both ways.
 
-Nothing in a file is executed. Writing is atomic: a killed search leaves the file as it was.
+Files of MATLAB 4 to 7.3 load; ours are of version 7. Nothing in a file is executed: a task that a
+file names must be known here. Writing is atomic: a killed search leaves the file as it was.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +16,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.atomic import write_atomically
+from bridge.files.mat import MatField, list_mat, read_mat, update_mat, write_mat
+from bridge.files.reading import FileContentError
 
 REQUIRED = ("w", "w_in", "w_out", "N", "inh", "exc", "taus")
 """Fields without which a network can't be converted."""
 RATE_STEP_MS = 5.0
 """One step of the rate network (Source: Kim et al. 2019)."""
 FORMAT_VERSION = 1
-_HDF5 = b"MATLAB 7.3"
+LEAST_TAU_STEPS = 0.5
+"""Shortest time constant, rate steps: the Euler steps of the rate network diverge below it."""
+LARGEST_WEIGHT = 1e12
+"""Trained weights are below 100; products of much larger ones are not finite."""
+
+_SQUARE = ("w", "m", "som_m", "w0")
+_PER_UNIT = ("w_out", "inh", "exc", "taus_gaus", "taus_gaus0")
+_SMALL_BYTES = 2**20  # of any field: texts, timings, curves
 
 
 def load_rate_model(path: str | Path) -> dict[str, Any]:
@@ -39,23 +49,8 @@ def load_rate_model(path: str | Path) -> dict[str, Any]:
     UserWarning
         If fields that a conversion needs are missing.
     """
-    import scipy.io
-
-    path = Path(path)
-    if path.suffix != ".mat":
-        hint = "; a .pth file can't be converted, use the .mat beside it"
-        raise ValueError(f"{path}: a model is a .mat file{hint if path.suffix == '.pth' else ''}")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such model file")
-    with path.open("rb") as file:
-        if file.read(len(_HDF5)) == _HDF5:
-            raise ValueError(f"{path} is a v7.3 (HDF5) file; save it with MATLAB's -v7")
-    try:
-        loaded = scipy.io.loadmat(str(path))
-    except Exception as error:  # whatever a damaged file provokes is one line
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} is no readable .mat file ({reason})") from None
-    fields = {name: value for name, value in loaded.items() if not name.startswith("__")}
+    path = _mat_path(path)
+    fields = read_mat(path)
     missing = [name for name in REQUIRED if name not in fields]
     if missing:
         warnings.warn(
@@ -67,21 +62,25 @@ def load_rate_model(path: str | Path) -> dict[str, Any]:
 
 def save_rate_model(path: str | Path, fields: Mapping[str, Any]) -> None:
     """Write a model file, whole or not at all; what is None is left out."""
-    import scipy.io
-
     path = Path(path)
     if path.suffix != ".mat":
         raise ValueError(f"{path}: a model file ends in .mat")
-    kept = {name: value for name, value in fields.items() if value is not None}
-    write_atomically(path, lambda partial: scipy.io.savemat(str(partial), kept))
+    write_mat(path, fields)
 
 
 def update_rate_model(path: str | Path, extra: Mapping[str, Any]) -> None:
     """Add fields to a model file; all others stay as they are."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        fields = load_rate_model(path)
-    save_rate_model(path, {**fields, **extra})
+    update_mat(_mat_path(path), extra)
+
+
+def _mat_path(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix != ".mat":
+        hint = "; a .pth file can't be converted, use the .mat beside it"
+        raise ValueError(f"{path}: a model is a .mat file{hint if path.suffix == '.pth' else ''}")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such model file")
+    return path
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,9 +135,10 @@ class RateModel:
         FileNotFoundError, ValueError
             If it is not there, no .mat file, or lacks something; see :meth:`from_fields`.
         """
-        with warnings.catch_warnings():  # what is missing becomes an error below
-            warnings.simplefilter("ignore", UserWarning)
-            fields = load_rate_model(path)
+        path = _mat_path(path)
+        _check_sizes(path)
+        known = {*REQUIRED, *_SQUARE, *_PER_UNIT}
+        fields = read_mat(path, lambda field: field.name in known or _is_small(field))
         return cls.from_fields(fields, source=str(path))
 
     @classmethod
@@ -156,35 +156,55 @@ class RateModel:
                 f"{source}: {', '.join(missing)} missing; a model needs {', '.join(REQUIRED)}"
             )
         read = _Reader(fields, source)
-        n = int(read.scalar("N", 0))
+        n = read.count("N")
         if n < 1:
             raise ValueError(f"{source}: N = {n} must be at least 1")
         square = (n, n)
-        inh = read.vector("inh", n) != 0
+        inh, exc = read.mask("inh", n), read.mask("exc", n)
+        if np.any(inh == exc):
+            unit = int(np.flatnonzero(inh == exc)[0])
+            what = "both" if inh[unit] else "neither"
+            raise ValueError(f"{source}: inh and exc disagree: unit {unit} is {what}")
         taus = read.array("taus").ravel()
         if taus.size not in (1, 2) or taus.min() <= 0 or (taus.size == 2 and taus[0] >= taus[1]):
             raise ValueError(f"{source}: taus = {taus.tolist()} must be one value > 0, or a range")
+        step = read.scalar("DeltaT", 1.0)
+        if not (step > 0 and taus.min() >= LEAST_TAU_STEPS * step):
+            raise ValueError(
+                f"{source}: taus = {taus.tolist()} must be at least {LEAST_TAU_STEPS} DeltaT "
+                f"(DeltaT = {step:g}), or the rate network diverges"
+            )
         taus_gaus = read.vector("taus_gaus", n) if "taus_gaus" in fields else None
         if taus.size == 2 and taus_gaus is None:
             raise ValueError(f"{source}: taus_gaus missing; taus is a range, so it is needed")
-        w_in = read.array("w_in")
+        w_in = read.weights("w_in")
         w_in = w_in.reshape(n, -1) if w_in.size == n else w_in
         if w_in.ndim != 2 or w_in.shape[0] != n:
             raise ValueError(f"{source}: w_in has shape {w_in.shape}; needed is ({n}, n_in)")
         dale = read.scalar("apply_dale", float(inh.any())) != 0
+        signs = np.where(inh, -1.0, 1.0)
+        if "m" in fields:
+            signs = read.signs("m", n, inh if dale else None)
+        som_m: NDArray[np.float64] = np.ones(square)
+        if "som_m" in fields:
+            som_m = read.matrix("som_m", square)
+            if not np.isin(som_m, (0.0, 1.0)).all():
+                raise ValueError(f"{source}: som_m must hold 0 and 1 only")
+        if dale and inh.all():
+            warnings.warn(f"{source}: inh: all {n} units are inhibitory", UserWarning, stacklevel=2)
         return cls(
-            w=read.matrix("w", square),
+            w=read.weights("w", square),
             w_in=w_in,
-            w_out=read.vector("w_out", n)[np.newaxis],
-            m=read.matrix("m", square) if "m" in fields else np.diag(np.where(inh, -1.0, 1.0)),
-            som_m=read.matrix("som_m", square) if "som_m" in fields else np.ones(square),
+            w_out=read.weights("w_out").reshape(1, n),
+            m=np.diag(signs),
+            som_m=som_m,
             inh=inh,
             taus=taus,
             taus_gaus=taus_gaus,
             taus_gaus0=read.vector("taus_gaus0", n) if "taus_gaus0" in fields else None,
-            w0=read.matrix("w0", square) if "w0" in fields else None,
+            w0=read.weights("w0", square) if "w0" in fields else None,
             b_out=read.scalar("b_out", 0.0),
-            som_n=int(read.scalar("som_N", 0.0)),
+            som_n=read.count("som_N", 0),
             dales_law=bool(dale),
             fields=dict(fields),
             source=source,
@@ -243,14 +263,64 @@ class RateModel:
         return str(value.ravel()[0]).strip() if value.size and str(value.ravel()[0]) else None
 
     def number(self, name: str) -> float | None:
-        """Return a field that holds a number, or None if it is missing or NaN."""
+        """Return a field that holds a number, or None if it is missing, empty or NaN.
+
+        Raises
+        ------
+        ValueError
+            If it is no number, or several.
+        """
         if name not in self.fields:
             return None
         try:
-            value = np.asarray(self.fields[name], dtype=np.float64).ravel()
+            value = np.asarray(_dense(self.fields[name]), dtype=np.float64).ravel()
         except (TypeError, ValueError):
             raise ValueError(f"{self.source}: {name} is not numeric") from None
+        if value.size > 1:
+            raise ValueError(f"{self.source}: {name} holds {value.size} values; needed is one")
         return float(value[0]) if value.size and np.isfinite(value[0]) else None
+
+    def whole(self, name: str) -> int | None:
+        """Return a field that holds a whole number, or None if it is missing or empty.
+
+        Raises
+        ------
+        ValueError
+            If it is no whole number; NaN is none.
+        """
+        if name not in self.fields or not np.size(self.fields[name]):
+            return None
+        value = self.number(name)
+        if value is None or value != int(value):
+            given = np.ravel(_dense(self.fields[name]))[0]
+            raise ValueError(f"{self.source}: {name} = {given:g} must be a whole number")
+        return int(value)
+
+
+def _is_small(field: MatField) -> bool:
+    return field.n_bytes <= _SMALL_BYTES
+
+
+def _dense(value: Any) -> Any:
+    """Return a matrix that MATLAB keeps as a sparse one as it is in full."""
+    return value.toarray() if hasattr(value, "toarray") else value
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse matrices of other sizes than N says, before they are read."""
+    there = {field.name: field for field in list_mat(path)}
+    if "N" not in there:
+        return
+    if math.prod(there["N"].shape) != 1:
+        raise FileContentError(f"{path}: N has shape {there['N'].shape}; needed is a number")
+    n = _Reader(read_mat(path, lambda field: field.name == "N"), str(path)).count("N")
+    if n < 1:
+        raise FileContentError(f"{path}: N = {n} must be at least 1")
+    for name, field in there.items():
+        square, per_unit = name in _SQUARE, name in _PER_UNIT
+        if (square and field.shape != (n, n)) or (per_unit and math.prod(field.shape) != n):
+            needed = (n, n) if square else f"({n},)"
+            raise FileContentError(f"{path}: {name} has shape {field.shape}; needed is {needed}")
 
 
 class _Reader:
@@ -258,15 +328,43 @@ class _Reader:
         self._fields, self._source = fields, source
 
     def array(self, name: str) -> NDArray[np.float64]:
-        if np.iscomplexobj(self._fields[name]):
+        given = _dense(self._fields[name])
+        if np.iscomplexobj(given):
             raise ValueError(f"{self._source}: {name} is complex; needed are real numbers")
         try:
-            found = np.asarray(self._fields[name], dtype=np.float64)
+            found = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError):
             raise ValueError(f"{self._source}: {name} is not numeric") from None
         if not np.isfinite(found).all():
             raise ValueError(f"{self._source}: {name} has entries that are not finite")
         return found
+
+    def weights(self, name: str, shape: tuple[int, int] | None = None) -> NDArray[np.float64]:
+        found = self.array(name) if shape is None else self.matrix(name, shape)
+        largest = np.abs(found).max(initial=0.0)
+        if largest > LARGEST_WEIGHT:
+            raise ValueError(
+                f"{self._source}: {name} has entries up to {largest:.3g}; sums of them are not "
+                "finite"
+            )
+        return found
+
+    def mask(self, name: str, n: int) -> NDArray[np.bool_]:
+        found = self.vector(name, n)
+        if not np.isin(found, (0.0, 1.0)).all():
+            raise ValueError(f"{self._source}: {name} must hold 0 and 1 only")
+        return found != 0
+
+    def signs(self, name: str, n: int, inh: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+        """Return the diagonal of a matrix of signs, which must be that of `inh`."""
+        found = self.matrix(name, (n, n))
+        signs = np.diagonal(found).copy()
+        if np.count_nonzero(found) != n or not np.isin(signs, (-1.0, 1.0)).all():
+            raise ValueError(f"{self._source}: {name} must be a diagonal matrix of 1 and -1")
+        if inh is not None and np.any((signs < 0) != inh):
+            unit = int(np.flatnonzero((signs < 0) != inh)[0])
+            raise ValueError(f"{self._source}: {name} and inh disagree about unit {unit}")
+        return signs
 
     def matrix(self, name: str, shape: tuple[int, int]) -> NDArray[np.float64]:
         found = self.array(name)
@@ -287,3 +385,9 @@ class _Reader:
         if found.size != 1:
             raise ValueError(f"{self._source}: {name} has shape {found.shape}; needed is a number")
         return float(found.ravel()[0])
+
+    def count(self, name: str, default: int | None = None) -> int:
+        found = self.scalar(name, math.nan if default is None else default)
+        if found != int(found):
+            raise ValueError(f"{self._source}: {name} = {found:g} must be a whole number")
+        return int(found)

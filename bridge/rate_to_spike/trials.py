@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.files.reading import cause
 from bridge.rate_to_spike.lif import LIF_STEPS
 from bridge.rate_to_spike.model_file import RateModel
-from bridge.rate_to_spike.names import guess_task, normalise_name
+from bridge.rate_to_spike.names import guess_task, normalise_name, unknown
 from bridge.rate_to_spike.task_factory import TaskFactory
 from bridge.rate_to_spike.tasks import AbstractTask
 
@@ -73,7 +74,8 @@ def task_of(
     """Return the task that a model is tested on.
 
     Its timing: what is given, else what the model file says it was trained with, else the
-    published one.
+    published one. A file may name a task that is known here, but no code: ``module:Class`` has to
+    be given.
 
     Parameters
     ----------
@@ -90,9 +92,10 @@ def task_of(
     Raises
     ------
     ValueError
-        If the task is unknown or does not fit the network.
+        If the task is unknown, code that only the file names, or does not fit the network; or if
+        the file holds a timing that is none.
     """
-    name = task_name or model.text("task") or guess_task(str(path or ""))
+    name = task_name or _named_in(model) or guess_task(str(path or ""))
     if name is None:
         raise ValueError(
             f"{model.source}: the task is not known; name it "
@@ -102,7 +105,7 @@ def task_of(
     settings: dict[str, Any] = dict(task_class.defaults)
     trained_on = model.text("task")
     if trained_on is None or normalise_name(trained_on) == normalise_name(name):
-        settings |= {k: int(v) for k in TIMING if (v := model.number(k)) is not None}
+        settings |= {k: v for k in TIMING if (v := model.whole(k)) is not None}
         encoding = model.text("encoding")
         if encoding is not None:
             settings["encoding"] = encoding
@@ -119,6 +122,21 @@ def task_of(
             f"{u.shape[0]}"
         )
     return task
+
+
+def _named_in(model: RateModel) -> str | None:
+    """Return the task that a model file names; it is looked up, never imported."""
+    name = model.text("task")
+    if name is None:
+        return None
+    if ":" in name:
+        raise ValueError(
+            f"{model.source}: task = {cause(name)!r} names code, and no file can have code run; "
+            "if it is yours, pass it yourself (--task my_tasks:DMS)"
+        )
+    if normalise_name(name) not in TaskFactory.list_available_tasks():
+        raise unknown(f"task in {model.source}:", cause(name), TaskFactory.list_available_tasks())
+    return name
 
 
 def eval_start(task: AbstractTask) -> int:

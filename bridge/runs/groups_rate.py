@@ -16,7 +16,7 @@ class RateTaskOptions(Options):
 
     task: str | None = option(
         None, "go-nogo, xor, mante, or module:Class of your own",
-        shown_default="train: go-nogo; others: that of the model",
+        shown_default="train: go-nogo; others: that of the model", typed_only=":",
     )  # fmt: skip
     trial_steps: int | None = option(
         None, "T, length of a trial", unit="rate steps of 5 ms", at_least=2,

@@ -63,7 +63,9 @@ class WorkerOptions(Options):
         shown_default="one for each core",
     )  # fmt: skip
     scheduler: str | None = option(
-        None, "address of a Dask scheduler whose workers simulate instead (extra: cluster)"
+        None,
+        "address of a Dask scheduler whose workers simulate instead (extra: cluster)",
+        typed_only=True,  # whoever answers there sends pickles
     )
 
 

@@ -48,6 +48,7 @@ def option(
     shown_default: str | None = None,
     aliases: Iterable[str] = (),
     positional: bool = False,
+    typed_only: bool | str = False,
 ) -> Any:
     """Return a dataclass field that declares an option.
 
@@ -77,6 +78,9 @@ def option(
         Further spellings of the flag, without dashes.
     positional : bool
         Typed as a bare word, which may be left out, instead of after a flag.
+    typed_only : bool or str
+        It decides which code runs, so no recipe and no earlier run can set it: True, or the mark
+        (``:`` of ``module:Class``) of those values that do.
     """
     declared = Declaration(
         help=help,
@@ -93,6 +97,7 @@ def option(
         shown_default=shown_default,
         aliases=tuple(aliases),
         positional=positional,
+        typed_only=typed_only,
     )
     return field(default=default, metadata={_METADATA: declared})
 

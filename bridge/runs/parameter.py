@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -35,6 +36,7 @@ class Declaration:
     shown_default: str | None = None
     aliases: tuple[str, ...] = ()
     positional: bool = False
+    typed_only: bool | str = False
 
     @property
     def bounds(self) -> str:
@@ -104,6 +106,18 @@ class Parameter:
             raw = (raw,)
         return self._convert(raw, from_file=True)
 
+    def refuse_from_file(self, raw: Any) -> None:
+        """Refuse a value that no file may set, since it decides which code runs.
+
+        Raises
+        ------
+        ValueError
+            Naming the flag to type.
+        """
+        mark = self.declared.typed_only
+        if mark is True or (mark and isinstance(raw, str) and mark in raw):
+            self._fail(raw, "be typed: which code runs is not for a file to say")
+
     def read_text(self, text: str) -> Any:
         """Return the single value (element, if `many`) typed as `text`; bounds are not checked."""
         return self._scalar(text, text, from_file=True)
@@ -171,11 +185,8 @@ class Parameter:
     def _int(self, value: Any, whole: Any, from_file: bool) -> int | None:
         if isinstance(value, Integral) and not isinstance(value, bool):
             return int(value)
-        if from_file and isinstance(value, str):
-            try:
-                return int(value)
-            except ValueError:
-                pass
+        if from_file and isinstance(value, str) and is_whole(value):
+            return int(value)
         number = self._float(value, whole, from_file)
         if number is not None and number.is_integer() and abs(number) < 2**53:
             self._fail(whole, f"be {self._noun()}; write {int(number)}")
@@ -183,7 +194,7 @@ class Parameter:
 
     def _float(self, value: Any, whole: Any, from_file: bool) -> float | None:
         is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if not is_number and not (from_file and isinstance(value, str)):
+        if not is_number and not (from_file and isinstance(value, str) and _is_plain(value)):
             return None
         try:
             number = float(value)
@@ -209,6 +220,8 @@ class Parameter:
         if isinstance(value, str):
             if not value:
                 self._fail(whole, "be a path, not empty text")
+            if "\0" in value:
+                self._fail(whole, "be a path, without a null byte")
             value = Path(value)
         if not isinstance(value, Path):
             return None
@@ -284,6 +297,19 @@ def make_parameter(name: str, hint: Any, default: Any, declared: Declaration) ->
         default=default,
         declared=declared,
     )
+
+
+def is_whole(text: str) -> bool:
+    """Return whether a text is a whole number in digits 0 to 9, as `int` reads it.
+
+    Longer than 4300 digits is none: `int` refuses it. So is what Python also reads, ``1_0`` and
+    the digits of other scripts: whoever types them means something else more often than not.
+    """
+    return re.fullmatch(r"\s*[+-]?[0-9]{1,4300}\s*", text) is not None
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and "_" not in text
 
 
 def nearest(word: str, legal: Iterable[str]) -> str | None:

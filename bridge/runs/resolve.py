@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bridge.files.reading import read_bytes
+from bridge.formats.yaml_text import read_yaml
 from bridge.home import CONFIGS
 from bridge.runs.inherit import InheritedRun
 from bridge.runs.options import (
@@ -131,6 +133,8 @@ def resolve(
     for key, (raw, source) in chosen.items():
         group, parameter = known[key]
         with _named(source):
+            if origin[key] != "typed":
+                parameter.refuse_from_file(raw)
             fields_of[group][parameter.name] = parameter.read(raw)
     options = {group: group(**values) for group, values in fields_of.items()}
     unused = tuple(key for key in handed_on if key not in known)
@@ -208,29 +212,9 @@ def _named(source: str) -> Iterator[None]:
 
 
 def _load_yaml(path: Path, name: str) -> dict[Any, Any]:
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        loaded = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f", line {mark.line + 1}" if mark else ""
-        raise ValueError(f"{name}{where}: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError) as error:  # odd characters, impossible dates
-        raise ValueError(f"{name}: {' '.join(str(error).split())}") from None
-    if root is None:
+    loaded = read_yaml(read_bytes(path), name)
+    if loaded is None:
         raise ValueError(f"{name} is empty; write one 'flag: value' per line")
     if not isinstance(loaded, dict):
         raise ValueError(f"{name} must be a mapping, one 'flag: value' per line")
-    first_line: dict[str, int] = {}
-    for key_node, _ in root.value:  # the loader itself would keep the last one silently
-        line = key_node.start_mark.line + 1
-        if key_node.value in first_line:
-            before = first_line[key_node.value]
-            raise ValueError(
-                f"{name}, line {line}: {key_node.value} is already given in line {before}"
-            )
-        first_line[key_node.value] = line
     return loaded

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from bridge.rate_to_spike.model_file import RateModel, load_rate_model
+from bridge.rate_to_spike.model_file import RateModel
 from bridge.rate_to_spike.rate_forward import X_NOISE, X_START_NOISE
 from train_torch.rate_rnn.dynamics import run_rates
 
@@ -312,10 +312,9 @@ class FR_RNN_dale(nn.Module):  # the published name
         Raises
         ------
         FileNotFoundError, ValueError
-            See :func:`bridge.rate_to_spike.model_file.load_rate_model`.
+            See :meth:`bridge.rate_to_spike.model_file.RateModel.load`.
         """
-        fields = load_rate_model(path)
-        model = RateModel.from_fields(fields, source=str(path))
+        model = RateModel.load(path)
         self.N, self.som_N = model.n, model.som_n
         self.apply_dale = model.dales_law
         self._set_units(model.inh[:, None])
