@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,16 @@ from bridge.runs.options import Options
 from studies.groups import all_groups
 
 if TYPE_CHECKING:
+    from bridge.runs.folder import RunFolder
     from bridge.runs.inherit import InheritedRun
     from bridge.runs.job import Job
     from bridge.runs.resolve import Resolved
     from sim_brian.engine.program import EngineOptions
 
-DEFAULT_OUT_DIR = Path("artifacts") / "oscilloscope"
+ARTIFACTS = Path("artifacts")
+"""Where runs go that were given no folder, each into one of its own."""
+LATEST = "latest"
+"""The link in it to the latest of them."""
 
 ARGV: list[str] = []
 """What was typed, for run.sh."""
@@ -30,6 +36,7 @@ def resolve_options(
     mode: str, given: dict[str, Any], groups: tuple[type[Options], ...]
 ) -> tuple[Resolved, InheritedRun | None]:
     """Return options and inherited run: typed > --config > --from-dir > default."""
+    from bridge.runs.console import FILE_ONLY
     from bridge.runs.inherit import NEVER_INHERIT, read_run
     from bridge.runs.resolve import read_recipe, resolve
 
@@ -46,6 +53,7 @@ def resolve_options(
         inherited = read_run(from_dir, all_groups(groups), never_inherit=never)
         for line in inherited.notes:
             print(line, file=sys.stderr)
+            log.info("%s", line, extra=FILE_ONLY)
         for line in inherited.warnings:
             log.warning("%s", line)
     resolved = resolve(groups, given, recipe, inherited)
@@ -127,11 +135,15 @@ def recording_target(job: Job, options: RunOptions) -> Path | None:
     if path is None:
         return None
     taken = [job.weights_from, job.resolved[InputOptions].input_file]
-    taken.append(out_dir(options) / "snapshot.npz")
+    if options.out_dir is not None:
+        taken.append(options.out_dir / "snapshot.npz")
     if path.resolve() in [other.resolve() for other in taken if other is not None]:
         raise ValueError(f"--save-recording {path} would overwrite a file of this run")
     if path.suffix not in (".npz", ".h5", ".hdf5"):
         raise ValueError(f"--save-recording {path}: use an ending of .npz, .h5 or .hdf5")
+    own = options.out_dir is not None and path.parent.absolute() == options.out_dir.absolute()
+    if own and not path.parent.exists():  # the run makes it
+        return path.absolute()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"--save-recording {path}: there is no folder {path.parent}")
     try:
@@ -143,11 +155,67 @@ def recording_target(job: Job, options: RunOptions) -> Path | None:
     return path.absolute()
 
 
-def out_dir(options: RunOptions) -> Path:
-    """Return the folder that a run writes to."""
+def choose_folder(
+    mode: str, options: RunOptions, config: Mapping[str, Any], *, goes_on: bool = False
+) -> Path:
+    """Return the folder that a run writes to; nothing is made.
+
+    The one that was typed. Else a folder named after the command in that of the run that is taken
+    over (``--from-dir``), or in `ARTIFACTS` one of this run alone, named after command and time.
+
+    Parameters
+    ----------
+    mode : str
+        The command.
+    options : RunOptions
+    config : mapping
+        What config.json will hold.
+    goes_on : bool
+        The command goes on with what a killed run of the same settings left.
+    """
+    from bridge.runs.ownership import newest_unfinished, occupant, settings_key
+
     if options.out_dir is not None:
         return options.out_dir
-    return options.from_dir / "infer" if options.from_dir is not None else DEFAULT_OUT_DIR
+    if options.from_dir is not None:
+        inside = options.from_dir if options.from_dir.is_dir() else options.from_dir.parent
+        place, key = inside / mode, settings_key(config)
+        there = occupant(place)
+        if there is None or not there.results or (there.mode == mode and there.key == key):
+            return place
+    else:
+        inside = ARTIFACTS
+    if goes_on:
+        begun = newest_unfinished(inside, mode=mode, key=settings_key(config))
+        if begun is not None:
+            return begun
+    stem = f"{mode.replace(' ', '-')}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    place, n = inside / stem, 1
+    while place.exists():
+        n += 1
+        place = inside / f"{stem}-{n}"
+    return place
+
+
+def open_run(
+    mode: str, folder: Path, options: RunOptions, config: Mapping[str, Any], **how: Any
+) -> RunFolder:
+    """Return the run folder of a command, to be entered.
+
+    Parameters
+    ----------
+    mode, folder, options, config
+        See :func:`choose_folder`.
+    how
+        For :class:`bridge.runs.folder.RunFolder`.
+    """
+    from bridge.runs.folder import RunFolder
+
+    bare = options.out_dir is None and options.from_dir is None
+    return RunFolder(
+        folder, mode=mode, config=config, argv=ARGV, wipe=options.wipe_dir,
+        latest=ARTIFACTS / LATEST if bare else None, **{"repeat": "same", **how},
+    )  # fmt: skip
 
 
 def refuse_recording(mode: str, given: dict[str, Any]) -> None:

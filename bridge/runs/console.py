@@ -12,6 +12,9 @@ from typing import TextIO
 LOG = logging.getLogger("pingbridge")
 """The logger of the whole program."""
 
+FILE_ONLY = {"file_only": True}
+"""``extra=`` of a message that the terminal got in another way."""
+
 _CODES = {
     "bold": "1",
     "dim": "2",
@@ -83,11 +86,13 @@ def configure_logging(level: int | str = logging.INFO) -> logging.Handler:
             raise ValueError(f"unknown log level {level!r}; legal are debug, info, warning, error")
         level = legal[level.upper()]
     for handler in list(LOG.handlers):
-        if isinstance(handler, _StdoutHandler):
+        if isinstance(handler, _StdoutHandler | _Early):
             LOG.removeHandler(handler)
+    LOG.addHandler(_Early())
     handler = _StdoutHandler()
     handler.setLevel(level)
     handler.setFormatter(_ConsoleFormatter())
+    handler.addFilter(lambda record: not getattr(record, "file_only", False))
     LOG.addHandler(handler)
     LOG.setLevel(level)
     return handler
@@ -96,10 +101,15 @@ def configure_logging(level: int | str = logging.INFO) -> logging.Handler:
 def open_log_file(path: Path) -> logging.Handler:
     """Append the program's messages to a file, with time and level, without ANSI sequences.
 
-    Returns the handler; end it with :func:`close_log_file`.
+    What was said since :func:`configure_logging`, before there was a file, comes first. Returns the
+    handler; end it with :func:`close_log_file`.
     """
     handler = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_FileFormatter("%(asctime)s %(levelname)s %(message)s"))
+    for early in [one for one in LOG.handlers if isinstance(one, _Early)]:
+        LOG.removeHandler(early)
+        for record in early.records:
+            handler.handle(record)
     LOG.addHandler(handler)
     return handler
 
@@ -108,6 +118,17 @@ def close_log_file(handler: logging.Handler) -> None:
     """Take a handler off the logger and close its file."""
     LOG.removeHandler(handler)
     handler.close()
+
+
+class _Early(logging.Handler):
+    """Keep what is said before there is a file to write it to."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
 
 
 class _StdoutHandler(logging.StreamHandler):

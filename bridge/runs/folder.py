@@ -66,6 +66,8 @@ class RunFolder:
         What goes on with a run of this command, for the message.
     flag : str
         What names the folder, for messages.
+    latest : path, optional
+        A link that is to lead to this folder from now on.
     provenance_block : mapping, optional
         From :func:`bridge.runs.provenance.provenance`; made here if not given.
     protect : iterable of path
@@ -92,6 +94,7 @@ class RunFolder:
         repeat: Repeat | None = None,
         resume_flag: str | None = None,
         flag: str = "--out-dir",
+        latest: str | Path | None = None,
         provenance_block: Mapping[str, Any] | None = None,
         protect: Iterable[str | Path] = (),
         program: Sequence[str] = PROGRAM,
@@ -104,6 +107,7 @@ class RunFolder:
         self._command = [*program, *argv]
         self._wipe, self._repeat = wipe, repeat
         self._resume_flag, self._flag = resume_flag, flag
+        self._latest = None if latest is None else Path(latest).absolute()
         self._protect = [*protect, *input_paths(config)]
         self._files = Manifest()
         self._log_file: logging.Handler | None = None
@@ -122,13 +126,14 @@ class RunFolder:
         """
         made = self._make_folder()
         try:
-            with one_line(self.folder):
+            with one_line(self.folder, self._flag):
                 crashed = self._mark()
                 goes_on = self._let_in()
                 for leftover in self.folder.glob(f"{PARTIAL_PREFIX}*"):
                     leftover.unlink()
                 self._describe(goes_on)
                 self._open_log()
+                self._link()
         except BaseException:
             self._close()
             if made:
@@ -232,7 +237,7 @@ class RunFolder:
             raise NotADirectoryError(f"{self.folder} is a file; choose another {self._flag}")
         if self.folder.is_dir():
             return False
-        with one_line(self.folder):
+        with one_line(self.folder, self._flag):
             self.folder.mkdir(parents=True, exist_ok=True)
         return True
 
@@ -301,6 +306,15 @@ class RunFolder:
         if modules:
             lines.append(f"export PYTHONPATH={shlex.quote(modules)}")
         return "\n".join([*lines, shlex.join(self._command)]) + "\n"
+
+    def _link(self) -> None:
+        """Let the link to the latest run lead here, where links can be made."""
+        if self._latest is None or (self._latest.exists() and not self._latest.is_symlink()):
+            return
+        partial = self._latest.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{self._latest.name}")
+        with contextlib.suppress(OSError):
+            partial.symlink_to(os.path.relpath(self.folder, self._latest.parent))
+            os.replace(partial, self._latest)
 
     def _open_log(self) -> None:
         self._log_file = open_log_file(self.folder / "output.log")

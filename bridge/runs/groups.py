@@ -168,7 +168,7 @@ class RunOptions(Options):
     )
     config: Path | None = option(None, RECIPE_HELP)
     out_dir: Path | None = option(
-        None, "output folder", shown_default="artifacts/oscilloscope; FROM_DIR/infer"
+        None, "output folder", shown_default="artifacts/COMMAND-TIME; FROM_DIR/COMMAND"
     )
     wipe_dir: bool = option(False, "clear the output folder first (only one of our own)")
     save_recording: Path | None = option(
@@ -227,7 +227,9 @@ class ProgramOptions(Options):
     """Compiled program."""
 
     program: Path | None = option(
-        None, "run the program in this folder, made by `pingbridge build`, instead of compiling"
+        None,
+        "run the program in this folder, made by `pingbridge build`, instead of compiling",
+        typed_only=True,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from bridge.atomic import PARTIAL_PREFIX, to_json_text
 from bridge.runs.content import content_hash
-from bridge.runs.marker import MARKER
+from bridge.runs.marker import MARKER, read_marker
 
 RECORDS = frozenset({"config.json", "run.sh", "output.log", MARKER})
 """What every run writes about itself: no results."""
@@ -222,3 +222,28 @@ def foreign_files(folder: Path) -> list[str]:
         if below != folder and read_config(below) is not None:
             found += [str(below.relative_to(folder) / name) for name in foreign_files(below)]
     return sorted(set(found))
+
+
+def newest_unfinished(inside: Path, *, mode: str, key: str) -> Path | None:
+    """Return the latest folder of a command that the same settings began and did not finish.
+
+    Parameters
+    ----------
+    inside : Path
+        The folder of the runs.
+    mode, key : str
+        Command and settings.
+    """
+    if not inside.is_dir():
+        return None
+    begun = []
+    for place in inside.iterdir():
+        if place.is_symlink() or not place.is_dir():
+            continue
+        there = occupant(place)
+        if there is None or (there.mode, there.key) != (mode, key) or there.state == "done":
+            continue
+        marker = read_marker(place)
+        if marker is None or not marker.alive:
+            begun.append((there.started_at, place))
+    return max(begun)[1] if begun else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.runs.groups import RunOptions
 from bridge.runs.groups_machine import BUILD_GROUPS
-from studies.common import ARGV, engine_options, headline, out_dir, resolve_options
+from studies.common import choose_folder, engine_options, headline, open_run, resolve_options
 
 if TYPE_CHECKING:
     from bridge.runs.folder import RunFolder
@@ -20,7 +20,6 @@ log = logging.getLogger("pingbridge")
 
 def build(**given: Any) -> None:
     """Compile a network without running it."""
-    from bridge.runs.folder import RunFolder
     from bridge.runs.job import make_job
     from sim_brian.engine.cuda import toolkit as cuda_toolkit
 
@@ -33,9 +32,9 @@ def build(**given: Any) -> None:
         engine = dataclasses.replace(engine, target="cuda" if cuda else "cpp")
     job = make_job(resolved, inherited)
     options = job.resolved[RunOptions]
-    with RunFolder(
-        out_dir(options), mode="build", config=job.config(), argv=ARGV, wipe=options.wipe_dir
-    ) as run:
+    config = job.config()
+    folder = choose_folder("build", options, config)
+    with open_run("build", folder, options, config) as run:
         log.info("%s", headline(job))
         _build(job, engine, run)
 

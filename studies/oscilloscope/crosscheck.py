@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.runs.backends import chosen_backend
@@ -18,7 +17,7 @@ from bridge.runs.groups_crosscheck import (
     refuse_elsewhere,
     single,
 )
-from studies.common import ARGV, headline, resolve_options
+from studies.common import choose_folder, headline, open_run, resolve_options
 from studies.oscilloscope.backends import check, on_brian, on_torch, report_json
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ log = logging.getLogger("pingbridge")
 
 def crosscheck(**given: Any) -> None:
     """Run a network in Brian2 and in torch, and report what differs."""
-    from bridge.runs.folder import RunFolder
     from scope.figures.crosscheck import draw_crosscheck
     from scope.files import save_figure
 
@@ -50,9 +48,8 @@ def crosscheck(**given: Any) -> None:
     config |= {"codegen": list(targets) if len(targets) > 1 else targets[0]}
     options = resolved[RunOptions]
     compared: list[Compared] = []
-    with RunFolder(
-        _out_dir(options), mode="crosscheck", config=config, argv=ARGV, wipe=options.wipe_dir
-    ) as run:
+    folder = choose_folder("crosscheck", options, config)
+    with open_run("crosscheck", folder, options, config) as run:
         log.info("%s", headline(jobs[0]))
         for job in jobs:
             compared += _compare(job, run_on, run_torch, resolved)
@@ -129,9 +126,3 @@ def _compare(
             log.info("%s", line)
         compared.append(one)
     return compared
-
-
-def _out_dir(options: RunOptions) -> Path:
-    if options.out_dir is not None:
-        return options.out_dir
-    return (options.from_dir or Path("artifacts")) / "crosscheck"

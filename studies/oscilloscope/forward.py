@@ -6,7 +6,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from bridge.runs.groups import SIM_GROUPS, RunOptions
-from studies.common import ARGV, headline, out_dir, recording_target, resolve_options
+from studies.common import (
+    choose_folder,
+    headline,
+    open_run,
+    recording_target,
+    resolve_options,
+)
 from studies.oscilloscope.backends import check, plan_backends, report_json
 
 if TYPE_CHECKING:
@@ -31,7 +37,6 @@ def image(**given: Any) -> None:
 
 def _forward(mode: str, given: dict[str, Any]) -> None:
     """Resolve the options, run the network once, and write the run folder."""
-    from bridge.runs.folder import RunFolder
     from bridge.runs.job import make_job
 
     resolved, inherited = resolve_options(mode, given, SIM_GROUPS)
@@ -44,9 +49,9 @@ def _forward(mode: str, given: dict[str, Any]) -> None:
     target = recording_target(job, options)
     if mode == "sim" and target is None and "record_traces" in given:
         raise ValueError("--record-traces needs a file to write to: add --save-recording FILE")
-    with RunFolder(
-        out_dir(options), mode=mode, config=job.config(), argv=ARGV, wipe=options.wipe_dir
-    ) as run:
+    config = job.config()
+    folder = choose_folder(mode, options, config)
+    with open_run(mode, folder, options, config) as run:
         recording, summary = _simulate(job, plan, run)
         if target is not None:
             from bridge.formats.recordings import save_recording

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.runs.applies import asked_for
 from bridge.runs.groups import ExecutionOptions, InputOptions, NetworkOptions, RunOptions
 from bridge.runs.groups_train import INFER_GROUPS, EvaluationOptions
-from studies.common import ARGV, engine_options, headline, out_dir, resolve_options
+from studies.common import choose_folder, engine_options, headline, open_run, resolve_options
 from studies.oscilloscope import learning as shared
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ SWEEP_FPS = 2.0
 
 def infer(**given: Any) -> None:
     """Evaluate trained weights on the test set."""
-    from bridge.runs.folder import RunFolder
     from bridge.runs.job import make_job
 
     resolved, inherited = resolve_options("infer", given, INFER_GROUPS)
@@ -57,9 +56,8 @@ def infer(**given: Any) -> None:
     run_options = job.resolved[RunOptions]
     config = job.config()
     config["derived"] |= {"n_test": len(task.dataset.test_index), "train_dt_ms": train_dt_ms}
-    with RunFolder(
-        out_dir(run_options), mode="infer", config=config, argv=ARGV, wipe=run_options.wipe_dir
-    ) as run:
+    folder = choose_folder("infer", run_options, config)
+    with open_run("infer", folder, run_options, config) as run:
         log.info("infer %s", headline(job))
         points = _evaluate(job, sweep, runners)
         _write(job, sweep, points, run)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.runs.groups import PING_GROUPS, RunOptions
 from bridge.runs.groups_scan import SCAN_GROUPS, ParallelOptions
 from studies.common import (
-    ARGV,
+    choose_folder,
     engine_options,
     headline,
-    out_dir,
+    open_run,
     refuse_recording,
     resolve_options,
 )
@@ -28,7 +29,6 @@ log = logging.getLogger("pingbridge")
 
 def scan(**given: Any) -> None:
     """Run a network over many values of one or two parameters."""
-    from bridge.runs.folder import RunFolder
     from bridge.runs.sweep import make_sweep
 
     refuse_recording("scan", given)
@@ -36,21 +36,22 @@ def scan(**given: Any) -> None:
     engine = engine_options(resolved)
     sweep = make_sweep(resolved, inherited)
     options = sweep.job.resolved[RunOptions]
-    job = stored_runs(sweep, sweep.points, "metrics")
-    with RunFolder(
-        out_dir(options), mode="scan", config=sweep.config(), argv=ARGV, wipe=options.wipe_dir
-    ) as run, job:  # fmt: skip
+    config = sweep.config()
+    folder = choose_folder("scan", options, config, goes_on=True)
+    job = stored_runs(sweep, sweep.points, "metrics", folder)
+    with open_run("scan", folder, options, config) as run, job:
         _scan(sweep, engine, run, job)
 
 
-def stored_runs(sweep: Sweep, points: Sequence[Mapping[str, float]], kind: str) -> Stored:
+def stored_runs(
+    sweep: Sweep, points: Sequence[Mapping[str, float]], kind: str, folder: Path
+) -> Stored:
     """Return the job of a sweep; refuses a folder with unfinished runs of another one."""
     from studies.stored import UNFINISHED, Stored
 
-    options = sweep.job.resolved[RunOptions]
     return Stored(
-        out_dir(options) / UNFINISHED, points, key={"kind": kind, "sweep": sweep.content()},
-        wiped=options.wipe_dir,
+        folder / UNFINISHED, points, key={"kind": kind, "sweep": sweep.content()},
+        wiped=sweep.job.resolved[RunOptions].wipe_dir,
     )  # fmt: skip
 
 

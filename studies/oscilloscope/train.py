@@ -17,7 +17,7 @@ from bridge.runs.groups_train import (
     LearningOptions,
     TrainingPictureOptions,
 )
-from studies.common import ARGV, DEFAULT_OUT_DIR, headline, resolve_options
+from studies.common import choose_folder, headline, open_run, resolve_options
 from studies.oscilloscope import learning as shared
 from studies.oscilloscope.train_view import TrainingView
 
@@ -38,15 +38,10 @@ _FREE = frozenset({
     "backend", "device", "modal", "modal_gpu", "raster", "burn_in", "digit", "sample", "derived",
     "compute_capability", "deterministic",
 })  # fmt: skip
-_STALE = (
-    "weights.pth", "weights.h5", "checkpoint.pth", "metrics.json", "metrics.jsonl",
-    "test_predictions.json", "init_d0s0.png", "end_d0s0.png", "observe.mp4",
-)  # fmt: skip
 
 
 def train(**given: Any) -> None:
     """Train a network on a dataset and keep weights, metrics and predictions."""
-    from bridge.runs.folder import RunFolder
     from bridge.runs.job import make_job
 
     resolved, inherited = _resolve(given)
@@ -61,19 +56,19 @@ def train(**given: Any) -> None:
         learning=shared.learning_of(job.resolved, v_grad_dampen=options.v_grad_dampen),
     )  # fmt: skip
     _check_kernel(job, network)
-    if options.resume:
-        _check_resume(_out_dir(job.resolved[RunOptions]), job)
     config = job.config()
     config["derived"] |= _counted(network, split)
     run_options = job.resolved[RunOptions]
-    with RunFolder(
-        _out_dir(run_options),
-        mode="train",
-        config=config,
-        argv=ARGV,
-        wipe=run_options.wipe_dir,
-        provenance_block=None,
-    ) as run:
+    if options.resume:
+        folder = run_options.out_dir
+        assert folder is not None  # it is what --resume goes on in
+        _check_resume(folder, job)
+    else:
+        folder = choose_folder("train", run_options, config)
+    with open_run(
+        "train", folder, run_options, config, repeat="resume" if options.resume else "never",
+        resume_flag="--resume",
+    ) as run:  # fmt: skip
         run.update_config({"provenance": {"device": network.device.type}})
         _train(job, network, task, split, settings, run)
 
@@ -83,7 +78,9 @@ def _resolve(given: dict[str, Any]) -> tuple[Resolved, InheritedRun | None]:
     resolved, inherited = resolve_options("train", given, TRAIN_GROUPS)
     if not resolved[LearningOptions].resume:
         return resolved, inherited
-    folder = _out_dir(resolved[RunOptions])
+    folder = resolved[RunOptions].out_dir
+    if folder is None:
+        raise ValueError("--resume goes on in --out-dir: name the folder of the training")
     if resolved[RunOptions].wipe_dir:
         raise ValueError("--resume and --wipe-dir contradict each other")
     if "from_dir" in given:
@@ -111,12 +108,6 @@ def _resolve(given: dict[str, Any]) -> tuple[Resolved, InheritedRun | None]:
 
 def _has_training(folder: Path) -> bool:
     return (folder / "config.json").is_file()
-
-
-def _out_dir(options: RunOptions) -> Path:
-    if options.out_dir is not None:
-        return options.out_dir
-    return options.from_dir / "train" if options.from_dir is not None else DEFAULT_OUT_DIR
 
 
 def _refuse(resolved: Resolved) -> None:
@@ -247,10 +238,8 @@ def _train(
 
 
 def _take_up(job: Job, trainer: Trainer, watcher: TrainingView, run: RunFolder) -> None:
-    """Go on from the checkpoint, or clear away what an earlier training left."""
+    """Go on from the checkpoint where that is asked for."""
     if not job.resolved[LearningOptions].resume:
-        for name in (*_STALE, *(p.name for p in run.folder.glob("observe_*.png"))):
-            (run.folder / name).unlink(missing_ok=True)
         return
     if trainer.resume():
         log.info("resumed after epoch %d", trainer.epochs_done)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from bridge.runs.groups import PING_GROUPS, RunOptions
 from bridge.runs.groups_scan import VIDEO_GROUPS, FilmOptions
 from studies.common import (
-    ARGV,
+    choose_folder,
     engine_options,
     headline,
-    out_dir,
+    open_run,
     refuse_recording,
     resolve_options,
 )
@@ -28,7 +28,6 @@ log = logging.getLogger("pingbridge")
 
 def video(**given: Any) -> None:
     """Sweep one parameter and save a video, one frame for each value."""
-    from bridge.runs.folder import RunFolder
     from bridge.runs.sweep import make_sweep
     from scope.film.video import find_ffmpeg
 
@@ -40,10 +39,10 @@ def video(**given: Any) -> None:
     options = sweep.job.resolved[RunOptions]
     # The unswept configuration comes with the sweep, where it is a picture of its own.
     points = [*sweep.points, {}] if sweep.job.plan.kind == "dataset" else sweep.points
-    job = stored_runs(sweep, points, "recordings")
-    with RunFolder(
-        out_dir(options), mode="video", config=sweep.config(), argv=ARGV, wipe=options.wipe_dir
-    ) as run, job:  # fmt: skip
+    config = sweep.config()
+    folder = choose_folder("video", options, config, goes_on=True)
+    job = stored_runs(sweep, points, "recordings", folder)
+    with open_run("video", folder, options, config) as run, job:
         _film(sweep, engine, run, job)
 
 

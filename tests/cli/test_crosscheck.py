@@ -161,7 +161,7 @@ def test_the_default_folder(call, tmp_path):
     from cli import main
 
     assert main(["crosscheck", *NET, "--codegen", "numpy", "--t-ms", "120"]) == 0
-    assert (tmp_path / "artifacts" / "crosscheck" / "crosscheck.png").is_file()
+    assert (tmp_path / "artifacts" / "latest" / "crosscheck.png").is_file()
 
 
 # ---- the figure ---------------------------------------------------------------------------------

@@ -149,9 +149,24 @@ def test_out_dir_of_an_inheriting_run(call, trained, tmp_path, monkeypatch):
     from cli import main
 
     assert main(["sim", "--from-dir", str(folder), "--codegen", "numpy"]) == 0
-    assert (folder / "infer" / "config.json").is_file()
-    assert main(["sim", *SMALL]) == 0
-    assert (tmp_path / "artifacts" / "oscilloscope" / "config.json").is_file()
+    first = (folder / "sim" / "config.json").read_bytes()
+    # Other settings: a folder of its own beside it.
+    assert main(["sim", "--from-dir", str(folder), "--codegen", "numpy", "--t-ms", "90"]) == 0
+    assert (folder / "sim" / "config.json").read_bytes() == first
+    (other,) = folder.glob("sim-*")
+    assert json.loads((other / "config.json").read_text())["t_ms"] == 90
+
+
+def test_every_bare_run_has_a_folder_of_its_own(tmp_path):
+    from cli import main
+
+    artifacts = tmp_path / "artifacts"
+    for n in (1, 2):
+        assert main(["sim", *SMALL]) == 0
+        assert len(list(artifacts.glob("sim-*"))) == n
+        latest = artifacts / "latest"
+        assert latest.is_symlink()
+        assert latest.resolve() == max(artifacts.glob("sim-*"), key=lambda p: p.stat().st_mtime_ns)
 
 
 def test_explicit_weights_win_over_inherited_ones(call, trained, weight_files, tmp_path):
