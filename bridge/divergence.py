@@ -43,7 +43,7 @@ def explain(
     Parameters
     ----------
     check : CrossCheck
-        From :func:`compare`.
+        From :func:`bridge.crosscheck.compare`.
     spec, weights, stimulus
         What was run, in full.
     recordings : (Recording, Recording)

@@ -55,7 +55,7 @@ FLIPS = {
     "seed": ((), ("--seed", "7"), "result"),
 }
 ELSEWHERE = {
-    # it flips the input: below; the other datasets need files: tests/bridge/test_job.py
+    # it flips the input: below; the other datasets need files: test_other_datasets.py
     "dataset",
     # files and folders: test_files.py, test_from_dir.py
     "input_file", "weights_file", "load_weights", "from_dir", "config", "out_dir", "wipe_dir",
