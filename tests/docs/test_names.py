@@ -122,11 +122,16 @@ def test_names_in_docstrings_and_comments_lead_somewhere(room):
     assert lost == []
 
 
-def imported_names(tree: ast.Module) -> set[str]:
-    """Return the names that a module imports anywhere, for type checkers included."""
+def names_for_checkers(tree: ast.Module) -> set[str]:
+    """Return the names that a module imports anywhere or defines for type checkers alone."""
     kinds = ast.Import | ast.ImportFrom
     nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
-    return {alias.asname or alias.name.split(".")[0] for node in nodes for alias in node.names}
+    found = {alias.asname or alias.name.split(".")[0] for node in nodes for alias in node.names}
+    for block in tree.body:
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+            assigned = [node for node in block.body if isinstance(node, ast.Assign)]
+            found |= {ast.unparse(target) for node in assigned for target in node.targets}
+    return found
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -142,7 +147,7 @@ def test_cross_references_lead_somewhere(room):
             continue
         dotted = ".".join(where.with_suffix("").parts)
         module = importlib.import_module(dotted.removesuffix(".__init__"))
-        known = imported_names(tree) | set(dir(builtins))
+        known = names_for_checkers(tree) | set(dir(builtins))
         for line, doc, owner in prose:
             homes = [module, *([vars(module)[owner]] if owner in vars(module) else [])]
             for target in ROLE.findall(doc):
