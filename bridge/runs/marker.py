@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bridge.atomic import to_json_text
+from bridge.children import start_of
 
 MARKER = ".running"
 
@@ -97,7 +98,7 @@ def claim(folder: Path, **content: Any) -> Marker | None:
 
 def _write(folder: Path, content: dict[str, Any]) -> None:
     pid = os.getpid()
-    block = {"pid": pid, **content, "host": platform.node(), "process_start": _start_of(pid)}
+    block = {"pid": pid, **content, "host": platform.node(), "process_start": start_of(pid)}
     # Whole from the first moment: others read it while it is written.
     partial = folder / f"{MARKER}-{pid}-{uuid.uuid4().hex[:8]}"
     try:
@@ -152,17 +153,6 @@ def _lives(pid: int, process_start: str | None) -> bool:
         pass
     except OverflowError:
         return False
-    now = _start_of(pid)
+    now = start_of(pid)
     # The number may have been given to another process since: then the start time differs.
     return now != "" and (now is None or process_start is None or now == process_start)
-
-
-def _start_of(pid: int) -> str | None:
-    """Return boot and start time of a process; None where /proc does not tell, "" if a zombie."""
-    try:
-        # Field 2 is the program's name in parentheses, which may hold spaces and parentheses.
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-    return "" if after_name[0] in "ZX" else f"{boot} {after_name[19]}"

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
-import subprocess
-import tempfile
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
-from bridge.cache import cache_root
+from bridge import cache
+from bridge.children import run_tool
 
 log = logging.getLogger("pingbridge")
 
-KEEP_PROGRAMS = 400
-"""Programs kept (0.2 to 0.5 MB each); beyond that the least recently used ones are removed."""
-
 _DATA_FOLDERS = {"static_arrays", "results"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cached:
+    """A compiled program that stays in the cache until :meth:`close`.
+
+    Attributes
+    ----------
+    path : Path
+    compiled : bool
+        True if it was compiled just now.
+    lock : int or None
+        Descriptor of its lock.
+    """
+
+    path: Path
+    compiled: bool
+    lock: int | None = None
+
+    def close(self) -> None:
+        """Let it be removed when the cache is full."""
+        if self.lock is not None:
+            with contextlib.suppress(OSError):  # closed already
+                os.close(self.lock)
 
 
 def source_key(project: Path, extra: Iterable[str], *, without: Collection[str] = ()) -> str:
@@ -40,84 +60,66 @@ def source_key(project: Path, extra: Iterable[str], *, without: Collection[str] 
 
 
 def lookup(key: str) -> Path | None:
-    """Return the compiled program of `key`, or None; marks it as recently used."""
-    program = cache_root() / "programs" / key / "main"
-    try:
-        os.utime(program)
-    except OSError:
-        return None
-    return program
+    """Return the compiled program of `key` if it is there and whole; marks it as used."""
+    program = cache.program_path(key)
+    return program if cache.is_whole(program) else None
 
 
-def get_or_compile(key: str, project: Path, *, jobs: int) -> tuple[Path, bool]:
+def get_or_compile(key: str, project: Path, *, jobs: int) -> Cached:
     """Return the program of a generated project, compiling it where the cache lacks it.
 
-    Two processes that want the same program wait for each other; the finished file appears in the
-    cache by one rename, so that a killed compilation leaves nothing behind that could be taken
-    for a program.
-
-    Returns
-    -------
-    program : Path
-    compiled : bool
-        True if it was compiled by this call.
+    Two processes that want the same program wait for each other. The finished file appears in the
+    cache by one rename and counts once its stamp (size and hash) lies beside it: what a killed
+    compilation, a power cut or a full disk leave is not taken for a program but compiled anew.
 
     Raises
     ------
     RuntimeError
         If the compiler fails; the message ends with its last lines.
+    ValueError
+        If the size limit of the cache can't be read.
     """
-    found = lookup(key)
-    if found:
-        return found, False
-    folder = cache_root() / "programs"
-    with FileLock(str(folder / f"{key}.lock")):
-        found = lookup(key)
-        if found:
-            return found, False
+    cache.limit_bytes()
+    held = _hold(key)
+    if held is not None:
+        return held
+    program = cache.program_path(key)
+    with cache.compiling(program):
+        held = _hold(key)
+        if held is not None:
+            return held
+        if program.exists():
+            log.info("the compiled program in %s is damaged; compiling it again", program.parent)
         _compile(project, jobs=jobs)
-        target = folder / key
-        target.mkdir(exist_ok=True)
-        os.replace(_stage(project / "main", target), target / "main")
-    (folder / f"{key}.lock").unlink(missing_ok=True)
-    _prune(folder)
-    return folder / key / "main", True
+        try:
+            cache.put(project / "main", program)
+        except OSError as error:
+            log.warning(
+                "the compiled program can't be kept in %s (%s); it is compiled for this run alone",
+                program.parent, error.strerror or error,
+            )  # fmt: skip
+            return Cached(path=project / "main", compiled=True)
+        found = Cached(path=program, compiled=True, lock=cache.hold(program))
+    cache.prune()
+    return found
 
 
-def _stage(built: Path, target: Path) -> Path:
-    # The project may lie on another file system, where a rename would not be atomic.
-    handle, name = tempfile.mkstemp(dir=target, prefix="main.")
-    with os.fdopen(handle, "wb") as out:
-        out.write(built.read_bytes())
-    os.chmod(name, 0o700)
-    return Path(name)
+def _hold(key: str) -> Cached | None:
+    """Return the program of `key`, locked against removal, if it is there and whole."""
+    lock = cache.hold(cache.program_path(key))
+    found = lookup(key)  # after the lock: it may have been removed before
+    if found is None:
+        if lock is not None:
+            os.close(lock)
+        return None
+    return Cached(path=found, compiled=False, lock=lock)
 
 
 def _compile(project: Path, *, jobs: int) -> None:
     # Compiled once and never again: nobody needs to know which file depends on which.
-    done = subprocess.run(
-        ["make", f"-j{jobs}", "DEPS="], cwd=project, capture_output=True, text=True, check=False
-    )
+    done = run_tool(["make", f"-j{jobs}", "DEPS="], cwd=project)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         # What make adds says only that something failed.
         tail = " | ".join([s for s in said if not s.startswith("make")][-3:] or said[-3:])
         raise RuntimeError(f"compiling the generated network failed: {tail}")
-
-
-def _prune(folder: Path) -> None:
-    programs = sorted(folder.glob("*/main"), key=_last_use, reverse=True)
-    for program in programs[KEEP_PROGRAMS:]:
-        # A program that is running keeps its file: unlinking only takes the name away.
-        program.unlink(missing_ok=True)
-        try:
-            program.parent.rmdir()
-        except OSError:
-            continue
-
-
-def _last_use(program: Path) -> float:
-    try:
-        return program.stat().st_mtime
-    except FileNotFoundError:  # another process prunes too
-        return 0.0

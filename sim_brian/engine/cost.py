@@ -6,7 +6,9 @@ matters is their ratio, which is much the same elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -102,18 +104,24 @@ def is_compiled(target: str, structure: str, *, variant: str) -> bool:
     if target == "numpy":
         return True
     try:
-        key = _stamp(target, structure, variant).read_text()
-    except OSError:
+        key = _stamp(target, structure, variant).read_text(encoding="ascii")
+    except (OSError, ValueError):  # none, or damaged: the next run writes it anew
         return False
-    return target == "cython" or build_cache.lookup(key) is not None
+    if target == "cython":
+        return True
+    return re.fullmatch(r"[0-9a-f]+", key) is not None and build_cache.lookup(key) is not None
 
 
 def remember(target: str, structure: str, *, variant: str, key: str) -> None:
-    """Note that a network of this structure is compiled for `target`, as the program `key`."""
+    """Note that a network of this structure is compiled for `target`, as the program `key`.
+
+    A note that can't be written is missing next time, when `auto` may choose less well.
+    """
     stamp = _stamp(target, structure, variant)
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(stamp) as partial:
-        partial.write_text(key)
+    with contextlib.suppress(OSError, ValueError):
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(stamp) as partial:
+            partial.write_text(key, encoding="ascii")
 
 
 def _stamp(target: str, structure: str, variant: str) -> Path:

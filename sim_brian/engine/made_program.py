@@ -16,7 +16,7 @@ from bridge.atomic import atomic_path, to_json_text, write_text
 
 DESCRIPTION = "program.json"
 FORMAT = "pingbridge-program"
-VERSION = 1
+VERSION = 2
 
 _LEFT_OUT = ("*.o", "results", "run-*", "main")
 
@@ -34,6 +34,8 @@ class Made:
         Compute capability that it is compiled for.
     dtype : str
     fast_math : bool
+    binary : str
+        Size and hash of the compiled program (:func:`bridge.cache.stamp_of`).
     """
 
     target: str
@@ -41,6 +43,7 @@ class Made:
     capability: str | None
     dtype: str
     fast_math: bool
+    binary: str
 
 
 def save_made(folder: Path, project: Path, program: Path, made: Made) -> None:

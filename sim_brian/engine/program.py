@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridge.cache import cache_root
+from bridge.cache import cache_root, stamp_of
 from sim_brian.engine import cost, toolchain
 from sim_brian.engine.brian import load_brian2
 from sim_brian.engine.circuit import Model, RawRun
@@ -143,7 +143,10 @@ class Program:
         progress = self._options.progress
         if self.target in ("cpp", "cuda"):
             return self._inner.run(full, n_steps=n_steps, progress=progress)
-        with _device(self.target, fast_math=self._options.fast_math, dtype=self._options.dtype):
+        with (
+            _device(self.target, fast_math=self._options.fast_math, dtype=self._options.dtype),
+            _garbage_collected_rarely() if self.target == "cython" else contextlib.nullcontext(),
+        ):
             raw: RawRun = self._inner.run(full, n_steps=n_steps, progress=progress)
         if self.target == "cython":
             self._remember("")
@@ -173,6 +176,7 @@ class Program:
             capability=held.capability,
             dtype=self._options.dtype,
             fast_math=self._options.fast_math,
+            binary=stamp_of(held.program),
         )
         save_made(folder, held.project, held.program, made)
         return made
@@ -344,6 +348,21 @@ def _device(
         finally:
             for name, value in before.items():
                 prefs[name] = value
+
+
+@contextlib.contextmanager
+def _garbage_collected_rarely() -> Iterator[None]:
+    """Let objects pile up to some hundred megabytes before garbage is collected.
+
+    What Cython leaves of each module sets off a search of all that is in memory, sympy included:
+    half of the time that is not the C++ compiler's (measured on the lateral-line network).
+    """
+    youngest, *older = gc.get_threshold()
+    gc.set_threshold(max(youngest, 100_000), *older)
+    try:
+        yield
+    finally:
+        gc.set_threshold(youngest, *older)
 
 
 def _load_brian2cuda() -> None:

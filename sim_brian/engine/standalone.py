@@ -8,8 +8,9 @@ being written.
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import re
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,13 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from sim_brian.engine import build_cache, toolchain
+from bridge.cache import stamp_of
+from bridge.scratch import Scratch
+from sim_brian.engine import build_cache, reports, toolchain
 from sim_brian.engine.circuit import Circuit, Model, RawRun
 from sim_brian.engine.cuda import project as cuda_project
 from sim_brian.engine.cuda import toolkit as cuda_toolkit
-from sim_brian.engine.executable import PROGRESS, ArrayFile, Executable, Generated
+from sim_brian.engine.executable import ArrayFile, Executable, Generated, StartError
 from sim_brian.engine.made_program import program_of, read_made
 from sim_brian.engine.merged_sources import merge
+
+log = logging.getLogger("pingbridge")
 
 PER_UNIT = 16
 """Code objects of the time loop that one C++ file takes; more of them go into two, side by side.
@@ -62,32 +67,39 @@ def generate(model: Model, target: str, project: Path) -> Generated:
         device.insert_code(
             "after_network_run", f"brian::_random_generators[0].seed({seed}[0]);"
         )  # fmt: skip
+    made = device.get_array_name(clock.variables["timestep"])
     device.insert_code(
         "after_network_run",
-        f"network.run({steps}[0] * 1.0, {report}[0] ? report_progress : NULL, 0.5);",
+        f"network.run({steps}[0] * 1.0, {report}[0] ? report_progress : NULL, 0.5); "
+        f'std::cout << "{reports.STEPS} " << {made}[0] << std::endl;',
     )
+    device.insert_code("before_start", reports.WATCH_PARENT)
     network.run(
         0 * brian2.second,
-        report=f'if (duration > 0) std::cout << "{PROGRESS} " << completed << std::endl;',
+        report=f'if (duration > 0) std::cout << "{reports.PROGRESS} " << completed << std::endl;',
         namespace={},
     )
     device.build(directory=str(project), compile=False, run=False, with_output=False)
-    order_clocks(project / ("main.cpp" if target == "cpp" else "main.cu"))
-    spikes, traces, finals = _result_files(device, circuit)
-    wanted = [file for pair in spikes.values() for file in pair]
-    wanted += [file for file, _ in traces.values()] + list(finals.values())
+    suffix = "cpp" if target == "cpp" else "cu"
+    order_clocks(project / f"main.{suffix}")
+    reports.watch_parent(project / f"main.{suffix}")
+    files = Generated(_value_dtypes(network, circuit), *_result_files(device, circuit))
+    reports.say_what_is_written(project / f"objects.{suffix}", set(files.contents))
     if target == "cpp":
-        write_only(project / "objects.cpp", {file.name for file in wanted})
+        write_only(project / "objects.cpp", set(files.contents))
         rarely_ask_the_time(project / "network.cpp")
         looped = set(_LOOPED.findall((project / "main.cpp").read_text()))
         n_units = 1 if len(looped) <= PER_UNIT else 2
         merge(project, _HOST_FILES, into="main.cpp", n_units=n_units, looped=looped or None)
     else:
         cuda_project.adapt(
-            project, {file.name for file in wanted}, nvcc=cuda_toolkit.nvcc(),
+            project, set(files.contents), nvcc=cuda_toolkit.nvcc(),
             host=toolchain.cpp_compiler(),
         )  # fmt: skip
-    return Generated(_value_dtypes(network, circuit), spikes, traces, finals)
+    return files
+
+
+_DECLARED = re.compile(r"(?m)^(?=[ \t]*\w+ (?:outfile_\w+|random_generator_state);)")
 
 
 def write_only(source: Path, names: set[str]) -> None:
@@ -102,7 +114,7 @@ def write_only(source: Path, names: set[str]) -> None:
     end = text.find("// Write last run info to disk", begin)
     if begin < 0 or end < 0:
         return
-    head, *blocks = re.split(r"(?m)^(?=[ \t]*ofstream outfile_)", text[begin:end])
+    head, *blocks = _DECLARED.split(text[begin:end])
     file = re.compile(r'\.open\(results_dir \+ "([^"]+)"')
     found = [file.findall(block) for block in blocks]
     held = {name for names_of in found for name in names_of}
@@ -176,17 +188,20 @@ class StandaloneProgram:
         made: Path | None = None,
     ) -> None:
         begin = time.perf_counter()
-        self._folder = tempfile.TemporaryDirectory(prefix="pingbridge-")
-        self.project = Path(self._folder.name)
+        self._scratch = Scratch()
+        self.project = self._scratch.path
+        self._jobs = jobs
+        self._cached: build_cache.Cached | None = None
         try:
-            files = generate(model, target, self.project)
+            files = self._generated(model, target)
             self.code = build_cache.source_key(self.project, (), without={"makefile"})
             self.key = build_cache.source_key(self.project, flags)
             if made is not None:
                 program, compiled = self._made(made, dtype=dtype), False
                 capability = read_made(made).capability
             else:
-                program, compiled = build_cache.get_or_compile(self.key, self.project, jobs=jobs)
+                self._cached = build_cache.get_or_compile(self.key, self.project, jobs=jobs)
+                program, compiled = self._cached.path, self._cached.compiled
         except BaseException:
             self.close()
             raise
@@ -200,6 +215,12 @@ class StandaloneProgram:
             capability=capability,
         )
 
+    def _generated(self, model: Model, target: str) -> Generated:
+        try:
+            return generate(model, target, self.project)
+        except OSError as error:
+            raise RuntimeError(reports.explain_no_room(error, "source code")) from None
+
     def _made(self, folder: Path, *, dtype: str) -> Path:
         """Return the program in a folder, refusing one of other code than this network's."""
         made = read_made(folder)
@@ -210,6 +231,11 @@ class StandaloneProgram:
                 f"--program {folder} is the program of another network, or of other versions of "
                 "Brian2; build it again with the options of this run"
             )
+        if made.binary != stamp_of(program_of(folder)):
+            raise ValueError(
+                f"--program {folder}: {program_of(folder)} is not what was built there (damaged, "
+                "or replaced); build it again"
+            )
         return program_of(folder).resolve()
 
     def run(
@@ -219,12 +245,30 @@ class StandaloneProgram:
         n_steps: int,
         progress: Callable[[float], None] | None = None,
     ) -> RawRun:
-        """Run the compiled program once; see :meth:`Executable.run`."""
+        """Run the compiled program once; see :meth:`Executable.run`.
+
+        One of the cache that can't be started (a library is gone since) is compiled anew, once.
+        """
+        try:
+            return self.executable.run(values, n_steps=n_steps, progress=progress)
+        except StartError as error:
+            if self._cached is None or self._cached.compiled:
+                raise
+            log.info("%s; compiling it again", error.reason)
+        self._cached.path.unlink(missing_ok=True)
+        self._cached.close()
+        self._cached = build_cache.get_or_compile(self.key, self.project, jobs=self._jobs)
+        self.executable = dataclasses.replace(
+            self.executable, program=self._cached.path, compiled=True
+        )
         return self.executable.run(values, n_steps=n_steps, progress=progress)
 
     def close(self) -> None:
         """Remove the private folder; the compiled program stays in the cache."""
-        self._folder.cleanup()
+        if self._cached is not None:
+            self._cached.close()
+            self._cached = None
+        self._scratch.close()
 
 
 def _value_dtypes(network: Any, circuit: Circuit) -> dict[str, np.dtype[Any]]:

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from networks import raster, small_cuba, small_ping
 
-from sim_brian.engine import build_cache, cost, toolchain
+from bridge import cache
+from sim_brian.engine import cost, toolchain
 from sim_brian.engine import program as engine
 from sim_brian.engine.cuda import toolkit as cuda_toolkit
 from sim_brian.engine.program import EngineOptions, open_program, run_model
@@ -196,25 +197,12 @@ def test_a_killed_compilation_and_two_processes_that_share_a_cache(compiler, tmp
     assert len(list(tmp_path.glob("programs/*/main"))) == 1
 
 
-def test_the_cache_keeps_the_programs_used_last(own_cache, monkeypatch):
-    monkeypatch.setattr(build_cache, "KEEP_PROGRAMS", 2)
-    folder = build_cache.cache_root() / "programs"
-    for age, name in enumerate("abcd"):
-        (folder / name).mkdir()
-        program = folder / name / "main"
-        program.touch()
-        os.utime(program, (1000 - age, 1000 - age))
-    assert build_cache.lookup("d") is not None  # used just now
-    build_cache._prune(folder)
-    assert sorted(p.parent.name for p in folder.glob("*/main")) == ["a", "d"]
-
-
 def test_an_unwritable_cache_falls_back_to_the_temporary_folder(tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.touch()
     monkeypatch.setenv("PINGBRIDGE_CACHE_DIR", str(blocked / "cache"))
-    monkeypatch.setattr(build_cache.tempfile, "gettempdir", lambda: str(tmp_path))
-    assert build_cache.cache_root().parent == tmp_path
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert cache.cache_root().parent == tmp_path
 
 
 # ---- what is missing ----------------------------------------------------------------------------
@@ -290,8 +278,7 @@ def test_auto_compiles_for_a_scan_and_reuses_what_is_compiled(own_cache, monkeyp
     assert engine.choose_target(model, EngineOptions(n_runs=300)) == "cpp"
     cost.remember("cpp", model.structure(), variant=EngineOptions().variant, key="abc")
     assert engine.choose_target(model, EngineOptions()) == "numpy"  # noted, but not there any more
-    (build_cache.cache_root() / "programs" / "abc").mkdir()
-    (build_cache.cache_root() / "programs" / "abc" / "main").touch()
+    cache.put(Path(sys.executable), cache.program_path("abc"))
     assert engine.choose_target(model, EngineOptions()) == "cpp"
 
 
