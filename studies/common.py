@@ -181,7 +181,7 @@ def choose_folder(
         inside = options.from_dir if options.from_dir.is_dir() else options.from_dir.parent
         place, key = inside / mode, settings_key(config)
         there = occupant(place)
-        if there is None or not there.results or (there.mode == mode and there.key == key):
+        if there is None or not there.taken or (there.mode == mode and there.key == key):
             return place
     else:
         inside = ARTIFACTS

@@ -67,6 +67,11 @@ class Occupant:
     results: tuple[str, ...]
     started_at: str
 
+    @property
+    def taken(self) -> bool:
+        """Whether there is something to lose: results, or the record of a run that ended well."""
+        return bool(self.results) or self.state == "done"
+
 
 def occupant(folder: Path) -> Occupant | None:
     """Return the run that a folder belongs to; None for a folder without one."""
@@ -150,11 +155,12 @@ def admit(
         Naming what is there, and what to type instead.
     """
     there = occupant(folder)
-    if there is None or not there.results:
+    if there is None or not there.taken:
         return
     if there.mode == mode and (repeat == "resume" or (repeat == "same" and there.key == key)):
         return
-    shown = ", ".join(there.results[:3]) + (" ..." if len(there.results) > 3 else "")
+    files = there.results or ("config.json", "output.log")
+    shown = ", ".join(files[:3]) + (" ..." if len(files) > 3 else "")
     other = (
         f"{there.mode} run" if there.mode != mode
         else f"{mode} run with other settings" if there.key != key
