@@ -6,16 +6,15 @@ import ast
 import importlib.util
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from clustered import TINY, tiny
+from killed import kill_when_held
 
 from bridge.clustered.perturbation import gather_perturbations
 from sim_brian.engine.toolchain import missing_for
@@ -451,13 +450,16 @@ def test_seeds_that_are_none_are_known_before_anything_runs(tmp_path, line):
 
 
 SCRIPT = """
-import sys, time
+import os, sys, time
+from pathlib import Path
 sys.path.insert(0, {helpers!r})
 from clustered import TINY
 from studies.clustered import Repeater, StageSNNSimulation
 
 def make(seed):
-    time.sleep(0.4)
+    if "HOLD" in os.environ and list(Path({folder!r}).glob("metadata/unfinished/0*.npz")):
+        print("held here", flush=True)
+        time.sleep(1e9)
     return StageSNNSimulation(TINY, random_seed=seed, backend="numpy")
 
 Repeater(3, {folder!r}, stager_factory=make, config=TINY, plot=False).run()
@@ -470,15 +472,8 @@ def test_killed_repeats_go_on(tmp_path, serial):
     script.write_text(SCRIPT.format(folder=str(tmp_path / "killed"), helpers=helpers))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(script)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 300
+    kill_when_held(command, env={"HOLD": "1"})
     data = tmp_path / "killed" / "data"
-    notes = tmp_path / "killed" / "metadata" / "unfinished"
-    while not list(notes.glob("0*.npz")) and time.monotonic() < end:
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
     left = {path.name: path.stat().st_mtime_ns for path in data.glob("spikes_*")}
     assert 1 <= len(left) < 3
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

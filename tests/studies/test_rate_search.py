@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import scipy.io
+from killed import kill_when_held
 from rate_models import NUMPY, SHORT, fields, model_file
 
 from bridge.rate_to_spike.trials import draw_trials, task_of
@@ -232,23 +231,22 @@ def test_a_search_that_is_killed_leaves_the_model_readable(tmp_path):
     path = model_file(tmp_path / "m.mat")
     before = path.read_bytes()
     code = f"""
+import time
 import sim_brian.rate_lif.runs as runs
 from studies.rate_to_spike import lambda_grid_search
 from sim_brian.engine.program import EngineOptions
 runs.CELLS_AT_ONCE = 20
 measure = runs.Batch.measure
-def told(self, *given):
-    print("one", flush=True)
+def second(self, *given):
+    print("held here", flush=True)
+    time.sleep(1e9)
+def first(self, *given):
+    runs.Batch.measure = second
     return measure(self, *given)
-runs.Batch.measure = told
+runs.Batch.measure = first
 lambda_grid_search({str(path)!r}, "go-nogo", 500, [10, 15], engine=EngineOptions(target="numpy"))
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "one\n"
-        time.sleep(0.2)
-        process.kill()
+    kill_when_held([sys.executable, "-c", code])
     assert path.read_bytes() == before
     assert RateModel.load(path).number("opt_scaling_factor") is None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from killed import kill_when_held
 
 from bridge.runs.parallel import Failed
 from studies.stored import UNFINISHED, StepError, Stored, job_key, step_runner, task_runner
@@ -298,16 +298,21 @@ def test_a_lost_worker_is_told_and_the_rest_stays(tmp_path):
 
 
 SCRIPT = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from studies.stored import Stored, step_runner
 
 def step(item):
-    time.sleep(0.3)
+    while item > 2 and "HOLD" in os.environ:
+        time.sleep(0.1)
     return {"value": item / 3}
 
+found = {}
 with Stored(Path(sys.argv[1]) / "unfinished", [1, 2, 3, 4, 5], key=step) as job:
-    found = dict(job.results(step_runner(step, jobs=int(sys.argv[2]))))
+    for k, result in job.results(step_runner(step, jobs=int(sys.argv[2]))):
+        found[k] = result
+        if k == 1 and "HOLD" in os.environ:
+            print("held here", flush=True)
 print(found)
 """
 
@@ -318,15 +323,8 @@ def test_a_killed_script_goes_on_in_a_new_process(tmp_path, jobs):
     script.write_text(SCRIPT)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(script), str(tmp_path), jobs]
-    process = subprocess.Popen(command, env=environment | {"PYTHONHASHSEED": "1"})
-    end = time.monotonic() + 60
-    while len(list((tmp_path / UNFINISHED).glob("0*.npz"))) < 2 and time.monotonic() < end:
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    held = {p.name: p.stat().st_mtime_ns for p in (tmp_path / UNFINISHED).glob("0*.npz")}
-    assert 2 <= len(held) < 5
+    kill_when_held(command, env={"PYTHONHASHSEED": "1", "HOLD": "1"})
+    assert len(list((tmp_path / UNFINISHED).glob("0*.npz"))) == 2
     assert json.loads((tmp_path / UNFINISHED / "job.json").read_text())["n_items"] == 5
     # The step changes by one constant: other results.
     script.write_text(SCRIPT.replace("/ 3", "/ 7"))
