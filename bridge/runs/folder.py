@@ -301,8 +301,9 @@ class RunFolder:
             if os.environ.get(name):
                 lines.append(f"export {name}={shlex.quote(os.environ[name])}")
         # A checkout need not be installed: it may have been found as the working folder.
-        own = None if project() is None else str(HOME)
-        modules = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), own)))
+        modules = os.environ.get("PYTHONPATH", "")
+        if project() is not None and str(HOME) not in modules.split(os.pathsep):
+            modules = os.pathsep.join(filter(None, (modules, str(HOME))))
         if modules:
             lines.append(f"export PYTHONPATH={shlex.quote(modules)}")
         return "\n".join([*lines, shlex.join(self._command)]) + "\n"

@@ -396,8 +396,14 @@ def test_run_sh_finds_a_checkout_that_is_not_installed(tmp_path, monkeypatch):
     program = [sys.executable, "-S", "-P", "-c", "import bridge.home as h; print(h.HOME)"]
     with open_run(tmp_path / "out", program=program, argv=[]):
         pass
-    done = subprocess.run([tmp_path / "out" / "run.sh"], capture_output=True, text=True)
+    script = tmp_path / "out" / "run.sh"
+    done = subprocess.run([script], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{ROOT}\n", "")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # as the script that it writes when run again
+    first = script.read_text()
+    with open_run(tmp_path / "again", program=program, argv=[]):
+        pass
+    assert (tmp_path / "again" / "run.sh").read_text() == first
 
 
 def test_a_relative_folder_stays_where_it_was_when_the_directory_changes(tmp_path, monkeypatch):
