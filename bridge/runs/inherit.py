@@ -104,6 +104,9 @@ _PROVENANCE_KEYS = (
     "brian2_version",
     "python_env_hash",
 )
+_LATER = ("weight_decay", "state_clamp")
+"""Keys that the published program has written since its synapse order changed."""
+_PUBLISHED_TAU_OUT_MS = 2.0
 # What a finished training run wrote about itself: results, not options.
 _OUTCOMES = frozenset(
     {"n_params", "n_trainable", "burn_in_ms", "n_in", "n_inh", "command", "derived", "execution"}
@@ -183,7 +186,9 @@ def read_run(
             )
     foreign = provenance.get("tool") != TOOL
     if known:
-        warnings += _missing(path, values, known, foreign)
+        warnings += _missing(path, values, known)
+        if foreign:
+            warnings += _of_its_time(path, raw, values, known)
         ours = set(known) | set(never_inherit) | set(_PROVENANCE_KEYS) | _OUTCOMES
         unknown = sorted(set(values) - ours)
         if unknown:
@@ -266,18 +271,41 @@ def _model(path: Path, written: str, notes: list[str]) -> str:
     return name
 
 
-def _missing(
-    path: Path, values: Mapping[str, Any], known: Mapping[str, Parameter], foreign: bool
-) -> list[str]:
+def _missing(path: Path, values: Mapping[str, Any], known: Mapping[str, Parameter]) -> list[str]:
     found = []
     if "dales_law" in known and "dales_law" not in values:
         found.append(
             f"{path}: an old config.json that does not say dales_law; "
             "pass --dales-law or --no-dales-law, or train again"
         )
-    if foreign and "synapse_order" in known and "synapse_order" not in values:
-        flag = known["synapse_order"].flag
-        found.append(f"{path}: does not say the synapse order; pass --{flag} if it matters")
+    return found
+
+
+def _of_its_time(
+    path: Path, raw: Mapping[str, Any], values: dict[str, Any], known: Collection[str]
+) -> list[str]:
+    """Fill in what the published program of the time did without saying so; return what to tell.
+
+    Source: pinglab, models.py: kicks decayed on arrival, and tau_out was 2 ms, until the order
+    changed; configurations of after that hold one of `_LATER`.
+    """
+    if values.get("model") != "ping":
+        return []
+    found = []
+    later = any(key in raw for key in _LATER)
+    if "synapse_order" in known and "synapse_order" not in values:
+        values["synapse_order"] = "decay-add" if later else "kick-decay"
+        found.append(
+            f"{path}: does not say the synapse order; {values['synapse_order']} is used, as in the "
+            "published program of that time (--synapse-order for another)"
+        )
+    reads_out = values.get("readout") in ("mem-mean", "spike-count")
+    if reads_out and "readout_tau_out" in known and "readout_tau_out" not in values:
+        values["readout_tau_out"] = _PUBLISHED_TAU_OUT_MS
+        found.append(
+            f"{path}: does not say the output time constant; {_PUBLISHED_TAU_OUT_MS:g} ms is used, "
+            "as in the published program (--readout-tau-out for another)"
+        )
     return found
 
 

@@ -251,14 +251,20 @@ _LOOP = ("ei_strength", "ei_ratio", "w_ei", "w_ie")
 def _loop_asked(resolved: Resolved, inherited: InheritedRun | None) -> list[str]:
     """Return the flags that ask for a fresh E-I loop in loaded weights.
 
-    A training hands on the strength with which its loop was once drawn; any other run with loaded
-    weights has these settings only if it put a fresh loop into them.
+    A training hands on the strength with which its loop was once drawn, wherever its weights lie
+    now; any other run with loaded weights has these settings only if it put a fresh loop into them.
+    Weights that are named here come with the loop that they have: nothing that is inherited
+    touches them.
     """
-    from_training = inherited is not None and inherited.weights_path is not None
+    trained = inherited is not None and (
+        inherited.weights_path is not None or inherited.mode in _TRAINED or inherited.mode is None
+    )
+    named = asked_for(resolved, "load_weights") or asked_for(resolved, "weights_file")
     return [
         key
         for key in _LOOP
-        if asked_for(resolved, key) or (resolved.origin[key] == "from-dir" and not from_training)
+        if asked_for(resolved, key)
+        or (resolved.origin[key] == "from-dir" and not (trained or named))
     ]
 
 

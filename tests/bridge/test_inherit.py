@@ -266,3 +266,46 @@ def test_malformed_json_is_one_line(content, message, tmp_path):
     with pytest.raises(ValueError, match=message) as caught:
         read_run(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+OLD = {"mode": "train", "model": "ping", "dales_law": True, "run_id": "r-20260401-101010"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "order"),
+    [
+        ({}, "kick-decay"),
+        ({"synapse_order": "decay-add"}, "decay-add"),
+        ({"weight_decay": 0.0}, "decay-add"),  # written after the order changed
+        ({"state_clamp": 1.0}, "decay-add"),
+    ],
+)
+def test_an_old_run_keeps_the_synapse_order_of_its_time(run_with, extra, order):
+    run = read_run(run_with(OLD | extra, "weights.pth"), GROUPS)
+    assert run.values["synapse_order"] == order
+    told = [line for line in run.warnings if "synapse order" in line]
+    assert len(told) == ("synapse_order" not in extra)
+    assert all(f"; {order} is used" in line for line in told)
+    typed = resolve(GROUPS, {"synapse_order": "decay-add"}, inherited=run)
+    assert typed[NetOptions].synapse_order == "decay-add"
+
+
+def test_what_a_current_based_network_has_not_is_not_told(run_with):
+    run = read_run(run_with(OLD | {"model": "cuba-ping"}, "weights.pth"), GROUPS)
+    assert not [line for line in run.warnings if "synapse order" in line]
+
+
+def test_our_own_runs_are_taken_at_their_word(run_with):
+    ours = {"mode": "sim", "model": "ping", "dales_law": True}
+    block = {"tool": "pingbridge", "run_id": "r-20260401-101010"}
+    assert read_run(run_with({"provenance": block, **ours}), GROUPS).warnings == []
+
+
+@pytest.mark.parametrize("readout", ["mem-mean", "spike-count", "rate", "li"])
+def test_the_output_time_constant_of_an_old_run_is_that_of_its_time(run_with, readout):
+    from bridge.runs.groups import NetworkOptions
+
+    run = read_run(run_with(OLD | {"readout_mode": readout}, "weights.pth"), (NetworkOptions,))
+    integrates = readout in ("mem-mean", "spike-count")
+    assert run.values.get("readout_tau_out") == (2.0 if integrates else None)
+    assert any("output time constant; 2 ms is used" in line for line in run.warnings) == integrates

@@ -182,6 +182,22 @@ def test_explicit_weights_win_over_inherited_ones(call, trained, weight_files, t
     assert not same(inherited.recording, explicit.recording)
 
 
+def test_loaded_weights_keep_their_loop_beside_inherited_settings(call, trained, tmp_path):
+    """A config.json alone and its weights by name are the network, whatever drew it once."""
+    folder, _ = trained
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "config.json").write_bytes((folder / "config.json").read_bytes())
+    whole = call("sim", "--from-dir", folder, "--codegen", "numpy", name="whole")
+    parts = call(
+        "sim", "--from-dir", alone, "--load-weights", folder / "weights.h5", "--codegen", "numpy",
+        name="parts",
+    )  # fmt: skip
+    assert parts.code == 0, parts.err
+    assert "drawn anew" not in parts.out
+    assert same(whole.recording, parts.recording)
+
+
 def test_a_run_on_a_dataset_stays_on_it(call, tmp_path):
     config = {"mode": "train", "model": "ping", "dataset": "scikit", "hidden_sizes": [16],
               "dales_law": True, "dt": 0.5, "t_ms": 100}  # fmt: skip
