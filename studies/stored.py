@@ -190,11 +190,15 @@ class Stored:
         if self._results is not None:
             self._results.close()
         if error is None:
-            self._store.remove()
-            parent = self._store.folder.parent
-            if parent.name == UNFINISHED:
-                with contextlib.suppress(OSError):  # it holds those of others
-                    parent.rmdir()
+            self.remove()
+
+    def remove(self) -> None:
+        """Delete what was kept: what is made of the results is safe."""
+        self._store.remove()
+        parent = self._store.folder.parent
+        if parent.name == UNFINISHED:
+            with contextlib.suppress(OSError):  # it holds those of others
+                parent.rmdir()
 
     def results(
         self,

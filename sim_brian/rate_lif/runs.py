@@ -23,8 +23,8 @@ from bridge.rate_to_spike.lif import (
 from bridge.rate_to_spike.readout import Readout
 from bridge.rate_to_spike.scoring import DEFAULT_THRESHOLD
 from bridge.rate_to_spike.trials import Trial, run_rng
-from bridge.runs.parallel import count_cores, parallel_map
-from bridge.runs.store import Result, ResultStore
+from bridge.runs.parallel import count_cores, guarded, parallel_map
+from bridge.runs.store import Result
 from sim_brian.engine.circuit import RawRun
 from sim_brian.engine.executable import Executable
 from sim_brian.engine.held_program import HeldProgram
@@ -36,6 +36,9 @@ CELLS_AT_ONCE = 2400
 """Cells of a run: enough that a step's overhead does not count, few enough for the cache."""
 TABLE_BYTES = 100_000_000
 """Largest table of noise."""
+
+Block = tuple[Trial, ...]
+"""The trials of one run."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,14 +141,48 @@ def run_trials(
     init_v: str = "uniform",
     independent: bool = False,
     keep_outputs: bool = False,
+    batch: int | None = None,
     jobs: int | None = None,
     scheduler: str | None = None,
-    batch: int | None = None,
     engine: EngineOptions | None = None,
-    store: ResultStore | None = None,
     label: str | None = None,
 ) -> Iterator[Result]:
     """Run every trial at every scaling factor; yield block after block of trials, in order.
+
+    Parameters
+    ----------
+    network, factors, trials, seed, threshold, init_v, independent, keep_outputs, batch
+        See :func:`plan_runs`.
+    jobs, scheduler, engine, label
+        See :func:`run_blocks`.
+
+    Yields
+    ------
+    dict of arrays
+        See :func:`run_blocks`.
+    """
+    shared, blocks = plan_runs(
+        network, factors, trials, seed=seed, threshold=threshold, init_v=init_v,
+        independent=independent, keep_outputs=keep_outputs, batch=batch,
+    )  # fmt: skip
+    yield from run_blocks(
+        shared, blocks, jobs=jobs, scheduler=scheduler, engine=engine, label=label
+    )
+
+
+def plan_runs(
+    network: LifNetwork,
+    factors: Sequence[float],
+    trials: Sequence[Trial],
+    *,
+    seed: int,
+    threshold: float = DEFAULT_THRESHOLD,
+    init_v: str = "uniform",
+    independent: bool = False,
+    keep_outputs: bool = False,
+    batch: int | None = None,
+) -> tuple[Batch, list[Block]]:
+    """Return what the runs of these trials share, and the trials of each run.
 
     Parameters
     ----------
@@ -158,11 +195,40 @@ def run_trials(
     threshold : float
     init_v, independent, keep_outputs
         See :class:`Batch`.
-    jobs, scheduler, store, label
-        See :func:`bridge.runs.parallel.parallel_map`.
     batch : int, optional
         Trials of one simulation; as many as make :data:`CELLS_AT_ONCE` cells if not given.
+    """
+    shared = Batch(
+        network=network, factors=tuple(float(f) for f in factors), seed=seed, threshold=threshold,
+        init_v=init_v, independent=independent, keep_outputs=keep_outputs,
+        n_columns=trials[0].u.shape[1],
+    )  # fmt: skip
+    size = trials_at_once(shared, len(trials)) if batch is None else min(batch, len(trials))
+    return dataclasses.replace(shared, trials_at_once=size), blocks_of(trials, size)
+
+
+def run_blocks(
+    shared: Batch,
+    blocks: Sequence[Block],
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    engine: EngineOptions | None = None,
+    label: str | None = None,
+    guard: bool = False,
+) -> Iterator[Result]:
+    """Run blocks of trials; yield the results of each, in order.
+
+    Parameters
+    ----------
+    shared, blocks
+        From :func:`plan_runs`; some of the blocks will do.
+    jobs, scheduler, label
+        See :func:`bridge.runs.parallel.parallel_map`.
     engine : EngineOptions, optional
+    guard : bool
+        Yield a :class:`bridge.runs.parallel.Failed` for a block that fails and go on, in place of
+        raising its error.
 
     Yields
     ------
@@ -171,23 +237,11 @@ def run_trials(
         window's begin, NaN without an answer); ``rate_exc_hz``, ``rate_inh_hz``; with
         `keep_outputs` also ``outputs``, shape (trial, factor, rate step - 1).
     """
-    shared = Batch(
-        network=network, factors=tuple(float(f) for f in factors), seed=seed, threshold=threshold,
-        init_v=init_v, independent=independent, keep_outputs=keep_outputs,
-        n_columns=trials[0].u.shape[1],
-    )  # fmt: skip
-    size = trials_at_once(shared, len(trials)) if batch is None else min(batch, len(trials))
-    shared = dataclasses.replace(shared, trials_at_once=size)
-    blocks = blocks_of(trials, size)
+    jobs = min(jobs or count_cores(), len(blocks))
     with contextlib.ExitStack() as stack:
-        done = len(store.done()) if store is not None else 0
-        if done < len(blocks):
-            jobs = min(jobs or count_cores(), len(blocks) - done)
-            make = _maker(stack, shared, blocks, engine, jobs, scheduler)
-        else:
-            make = functools.partial(_nothing_left)
+        make = _maker(stack, shared, blocks, engine, jobs, scheduler)
         for _, result in parallel_map(
-            make, blocks, jobs=jobs, scheduler=scheduler, store=store, label=label
+            guarded(make) if guard else make, blocks, jobs=jobs, scheduler=scheduler, label=label
         ):
             yield result
 
@@ -200,7 +254,7 @@ def trials_at_once(batch: Batch, n_trials: int) -> int:
     return max(1, min(n_trials, CELLS_AT_ONCE // per_trial, TABLE_BYTES // table))
 
 
-def blocks_of(trials: Sequence[Trial], size: int) -> list[tuple[Trial, ...]]:
+def blocks_of(trials: Sequence[Trial], size: int) -> list[Block]:
     """Return the trials in blocks of one run each."""
     return [tuple(trials[k : k + size]) for k in range(0, len(trials), size)]
 
@@ -208,7 +262,7 @@ def blocks_of(trials: Sequence[Trial], size: int) -> list[tuple[Trial, ...]]:
 def _maker(
     stack: contextlib.ExitStack,
     batch: Batch,
-    blocks: Sequence[tuple[Trial, ...]],
+    blocks: Sequence[Block],
     engine: EngineOptions | None,
     jobs: int,
     scheduler: str | None,
@@ -254,10 +308,3 @@ class TrialTask:
     def close(self) -> None:
         """Give back what the program of this process holds on disk."""
         self._program.close()
-
-
-def _nothing_left() -> Any:
-    def task(trials: Sequence[Trial]) -> Result:
-        raise RuntimeError("a stored result is gone")
-
-    return task

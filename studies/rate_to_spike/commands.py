@@ -63,21 +63,23 @@ def search(**given: Any) -> None:
     """Find the scaling factor at which a spiking network solves its task best."""
     from bridge.runs.folder import RunFolder
     from studies.rate_to_spike import from_options
-    from studies.rate_to_spike.workflow import search_in
+    from studies.rate_to_spike.workflow import refuse_other_search, search_in
 
     resolved, _ = resolve_options("rate search", given, RATE_SEARCH_GROUPS)
     factors = from_options.read_factors(resolved[RateSearchOptions].scaling_factors)
     jobs = from_options.jobs_to_search(resolved)
     how, options = from_options.search_options(resolved), from_options.run_options(resolved)
     paths = [job.path for job in jobs]
+    folder = options.out_dir or paths[0].parent / "search"
+    if not options.wipe_dir:
+        refuse_other_search(folder, jobs, factors, how)
     with RunFolder(
-        options.out_dir or paths[0].parent / "search", mode="rate search",
+        folder, mode="rate search",
         config=resolved.to_json() | {"derived": {"scaling_factors": factors}}, argv=ARGV,
         wipe=options.wipe_dir, protect=paths,
     ) as run:  # fmt: skip
         search_in(
-            run, jobs, factors, how, settings=resolved.to_json(),
-            skip_done=resolved[RateSearchOptions].skip_done,
+            run, jobs, factors, how, skip_done=resolved[RateSearchOptions].skip_done
         )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,12 @@ from bridge.rate_to_spike.tasks import AbstractTask
 from bridge.rate_to_spike.trials import Trial, draw_trials
 
 if TYPE_CHECKING:
-    from bridge.runs.store import ResultStore
     from sim_brian.engine.program import EngineOptions
+    from sim_brian.rate_lif.runs import Batch, Block
+    from studies.stored import Stored
+
+    Rounds = Callable[[int, Batch, list[Block]], Stored]
+    """Given the number of a round, what its runs share and the trials of each, keeps them."""
 
 FIRST_ROUND = 20
 """Trials after which an adaptive search first drops factors."""
@@ -121,7 +126,7 @@ def measure(
     *,
     trials: list[Trial] | None = None,
     keep_outputs: bool = False,
-    store: Callable[[int, int], ResultStore] | None = None,
+    rounds: Rounds | None = None,
     label: str | None = None,
 ) -> Measured:
     """Return what a converted network does in fresh trials at every factor.
@@ -132,39 +137,75 @@ def measure(
     trials : list of Trial, optional
         Those to run; drawn if not given.
     keep_outputs : bool
-    store : callable, optional
-        Given the number of a round and its blocks, the store of its results.
+    rounds : callable, optional
+        What keeps the results of each round; see :data:`Rounds`.
     label : str, optional
         Of the progress bar.
     """
+    from sim_brian.rate_lif.runs import plan_runs, run_blocks, run_trials
+
     factors = check_factors(factors)
     if trials is None:
-        trials = draw_trials(
-            task, options.n_trials, options.seed, balanced=options.balanced,
-            extra_column=options.extra_column,
-        )  # fmt: skip
+        trials = draw(task, options)
     found = _Table(factors, trials, task)
     network = convert(model, rectify=options.rectify, parameters=options.parameters)
-    from sim_brian.rate_lif.runs import run_trials
-
+    how: dict[str, Any] = {
+        "jobs": options.jobs,
+        "scheduler": options.scheduler,
+        "engine": options.engine,
+    }
+    settings = _settings(task, options) | {"keep_outputs": keep_outputs}
     for number, (chosen, begin, end) in enumerate(_rounds(found, options)):
-        blocks = run_trials(
-            network, [factors[k] for k in chosen], trials[begin:end], seed=options.seed,
-            threshold=task.threshold, init_v=options.init_v, independent=options.independent,
-            keep_outputs=keep_outputs, jobs=options.jobs, scheduler=options.scheduler,
-            batch=options.batch, engine=options.engine,
-            store=None if store is None else store(number, end - begin), label=label,
-        )  # fmt: skip
+        at = [factors[k] for k in chosen]
+        blocks: Iterable[Mapping[str, Any]]
+        if rounds is None:
+            blocks = run_trials(network, at, trials[begin:end], **settings, **how, label=label)
+        else:
+            shared, parts = plan_runs(network, at, trials[begin:end], **settings)
+            run = functools.partial(run_blocks, shared, guard=True, **how)
+            results = rounds(number, shared, parts).results(run, label=label, whole=True)
+            blocks = (block for _, block in results)
         for block in blocks:
             begin = found.enter(chosen, begin, block)
     return found.measured()
+
+
+def first_round(
+    model: RateModel, task: AbstractTask, factors: Sequence[float], options: SearchOptions
+) -> tuple[Batch, list[Block]]:
+    """Return what the runs of the first round share, and the trials of each."""
+    from sim_brian.rate_lif.runs import plan_runs
+
+    factors, trials = check_factors(factors), draw(task, options)
+    network = convert(model, rectify=options.rectify, parameters=options.parameters)
+    end = _first_end(options, len(trials))
+    return plan_runs(network, factors, trials[:end], **_settings(task, options))
+
+
+def draw(task: AbstractTask, options: SearchOptions) -> list[Trial]:
+    """Return the trials of a search."""
+    return draw_trials(
+        task, options.n_trials, options.seed, balanced=options.balanced,
+        extra_column=options.extra_column,
+    )  # fmt: skip
+
+
+def _settings(task: AbstractTask, options: SearchOptions) -> dict[str, Any]:
+    return {
+        "seed": options.seed, "threshold": task.threshold, "init_v": options.init_v,
+        "independent": options.independent, "batch": options.batch,
+    }  # fmt: skip
+
+
+def _first_end(options: SearchOptions, n_trials: int) -> int:
+    return min(FIRST_ROUND, n_trials) if options.adaptive else n_trials
 
 
 def _rounds(found: _Table, options: SearchOptions) -> Iterable[tuple[list[int], int, int]]:
     """Yield the factors to run and the range of trials; later ones depend on what was found."""
     n_trials = len(found.trials)
     chosen = list(range(len(found.factors)))
-    begin, end = 0, min(FIRST_ROUND, n_trials) if options.adaptive else n_trials
+    begin, end = 0, _first_end(options, n_trials)
     while begin < n_trials:
         yield chosen, begin, end
         begin, end = end, min(2 * end, n_trials)

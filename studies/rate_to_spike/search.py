@@ -20,7 +20,7 @@ from bridge.rate_to_spike.trials import eval_start, task_of
 from studies.rate_to_spike.measuring import Measured, SearchOptions, measure
 
 if TYPE_CHECKING:
-    from bridge.runs.store import ResultStore
+    from studies.rate_to_spike.measuring import Rounds
 
 DEFAULT_FACTORS = tuple(range(20, 76, 5))
 RULES_DIFFER = 0.1
@@ -92,10 +92,12 @@ def search_model(
     factors: Sequence[float],
     options: SearchOptions,
     *,
-    store: Callable[[int, int], ResultStore] | None = None,
+    rounds: Rounds | None = None,
     label: str | None = None,
 ) -> SearchResult:
     """Return the best scaling factor of a model, and everything that was measured.
+
+    For the arguments, see :func:`studies.rate_to_spike.measuring.measure`.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def search_model(
     RuntimeError
         If a run fails; it is never counted as a wrong answer.
     """
-    measured = measure(model, task, factors, options, store=store, label=label)
+    measured = measure(model, task, factors, options, rounds=rounds, label=label)
     accuracies = measured.accuracies(options.score)
     # A factor that an adaptive search dropped early can't win by the luck of its few trials.
     full = measured.ran.all(axis=1)
@@ -176,7 +178,7 @@ def search_files(
     *,
     skip_done: bool = False,
     labelled: bool = False,
-    stores: Callable[[SearchJob], Callable[[int, int], ResultStore]] | None = None,
+    rounds_of: Callable[[SearchJob], Rounds] | None = None,
 ) -> Iterator[tuple[SearchJob, SearchResult | None]]:
     """Search model after model and write each result into its file.
 
@@ -189,8 +191,8 @@ def search_files(
         Leave files alone that held a factor already; their result is None.
     labelled : bool
         Name the file in a progress bar.
-    stores : callable, optional
-        Given a job, the stores of its rounds.
+    rounds_of : callable, optional
+        Given a job, what keeps the results of its rounds.
 
     Raises
     ------
@@ -204,7 +206,7 @@ def search_files(
         try:
             result = search_model(
                 job.model, job.task, factors, options,
-                store=None if stores is None else stores(job),
+                rounds=None if rounds_of is None else rounds_of(job),
                 label=f"search {job.path.name}" if labelled else None,
             )  # fmt: skip
         except RuntimeError as error:

@@ -6,33 +6,33 @@ import csv
 import functools
 import io
 import logging
-import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridge.formats.files import write_npz
+from bridge.files.npz import write_npz
 from bridge.rate_to_spike.lif import convert
 from bridge.rate_to_spike.sample import write_samples
 from bridge.runs.folder import RunFolder
-from bridge.runs.store import ResultStore, job_key
 from scope.figures.rate_figures import draw_search
 from scope.figures.rate_pictures import draw_comparison, draw_outputs, draw_rasters, write_plots
 from scope.files import save_figure
 from studies.rate_to_spike.evaluation import compare_with_rate_model, seen_before, summarise
 from studies.rate_to_spike.from_options import Chosen
-from studies.rate_to_spike.measuring import SearchOptions
+from studies.rate_to_spike.measuring import SearchOptions, first_round
 from studies.rate_to_spike.samples import sample_trials
 from studies.rate_to_spike.search import SearchJob, SearchResult, report_lines, search_files
+from studies.stored import UNFINISHED, Stored
 
 if TYPE_CHECKING:
     from sim_brian.engine.program import EngineOptions
+    from sim_brian.rate_lif.runs import Batch, Block
+    from studies.rate_to_spike.measuring import Rounds
 
 log = logging.getLogger("pingbridge")
-
-UNFINISHED = "unfinished"
 
 
 def search_in(
@@ -41,7 +41,6 @@ def search_in(
     factors: Sequence[Any],
     options: SearchOptions,
     *,
-    settings: Mapping[str, Any],
     skip_done: bool = False,
 ) -> None:
     """Search the scaling factor of every model; write it into the model, and the rest here.
@@ -51,27 +50,62 @@ def search_in(
     run : RunFolder
     jobs, factors, options
         See :func:`studies.rate_to_spike.search.search_files`.
-    settings : mapping
-        Resolved options by name: results of a killed search are taken over if they are the same.
     skip_done : bool
         Leave models alone that hold a factor.
     """
-    stem = {job.path: job.path.stem if len(jobs) > 1 else "" for job in jobs}
+    stem = _stems(jobs)
+    kept: list[Stored] = []
 
-    def stores(job: SearchJob) -> Callable[[int, int], ResultStore]:
-        return _store_of(run, stem[job.path], job, factors, settings)
+    def rounds_of(job: SearchJob) -> Rounds:
+        def stored(number: int, shared: Batch, blocks: list[Block]) -> Stored:
+            run.folder_of_files(UNFINISHED)
+            kept.append(_stored(run.folder, stem[job.path], number, shared, blocks))
+            return kept[-1]
+
+        return stored
 
     begin = time.perf_counter()
     for job, result in search_files(
-        jobs, factors, options, skip_done=skip_done, labelled=True, stores=stores
+        jobs, factors, options, skip_done=skip_done, labelled=True, rounds_of=rounds_of
     ):
         if result is None:
             log.info("%s holds a scaling factor already: %g", job.path, job.factor)
         else:
             _say_search(job, result, time.perf_counter() - begin)
             _write_search(run, job, result, stem[job.path], time.perf_counter() - begin)
-            _remove_store(run, stem[job.path])
+        for one in kept:
+            one.remove()
+        kept.clear()
         begin = time.perf_counter()
+
+
+def refuse_other_search(
+    folder: Path, jobs: Sequence[SearchJob], factors: Sequence[Any], options: SearchOptions
+) -> None:
+    """Refuse a folder with the unfinished trials of another search; touches nothing.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not (folder / UNFINISHED).is_dir():
+        return
+    stem = _stems(jobs)
+    for job in jobs:
+        shared, blocks = first_round(job.model, job.task, factors, options)
+        _stored(folder, stem[job.path], 0, shared, blocks).check()
+
+
+def _stems(jobs: Sequence[SearchJob]) -> dict[Path, str]:
+    """Return what the files of each job begin with: nothing where there is one."""
+    return {job.path: job.path.stem if len(jobs) > 1 else "" for job in jobs}
+
+
+def _stored(folder: Path, stem: str, number: int, shared: Batch, blocks: list[Block]) -> Stored:
+    return Stored(
+        folder / UNFINISHED / f"{stem or 'model'}-round{number}", blocks, key=shared,
+        name=lambda k: f"trials {blocks[k][0].number} to {blocks[k][-1].number}",
+    )  # fmt: skip
 
 
 def _say_search(job: SearchJob, result: SearchResult, wall_s: float) -> None:
@@ -85,38 +119,6 @@ def _say_search(job: SearchJob, result: SearchResult, wall_s: float) -> None:
         result.score, result.accuracy.value, low, high, ", ".join(map(str, result.plateau)),
         wall_s,
     )  # fmt: skip
-
-
-def _store_of(
-    run: RunFolder,
-    stem: str,
-    job: SearchJob,
-    factors: Sequence[Any],
-    settings: Mapping[str, Any],
-) -> Callable[[int, int], ResultStore]:
-    """Return what gives each round of a search its store, so that a killed search goes on."""
-    kept = {
-        key: value for key, value in settings.items()
-        if key not in ("out_dir", "wipe_dir", "config", "jobs", "scheduler", "model", "model_dir",
-                       "skip_done", "codegen")
-    }  # fmt: skip
-    model = job.model
-    described = {
-        "options": kept, "task": dict(job.task.settings), "factors": factors, "w": model.w,
-        "w_in": model.w_in, "w_out": model.w_out, "tau": model.tau_steps(),
-    }  # fmt: skip
-
-    def store(number: int, n_blocks: int) -> ResultStore:
-        folder = run.path(f"{UNFINISHED}/{stem or 'model'}/round{number}")
-        return ResultStore(folder, key=job_key(described | {"round": number}), n_items=n_blocks)
-
-    return store
-
-
-def _remove_store(run: RunFolder, stem: str) -> None:
-    shutil.rmtree(run.folder / UNFINISHED / (stem or "model"), ignore_errors=True)
-    if not any((run.folder / UNFINISHED).glob("*")):
-        shutil.rmtree(run.folder / UNFINISHED, ignore_errors=True)
 
 
 def _write_search(

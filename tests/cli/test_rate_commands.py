@@ -123,6 +123,59 @@ def test_a_search_goes_on_where_it_was_stopped(rate, tmp_path, monkeypatch):
     assert scipy.io.loadmat(path)["opt_scaling_factor"].item() == 15
 
 
+def snapshot(folder):
+    """Return all files of a folder, their bytes and times."""
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*")) if path.is_file()
+    }  # fmt: skip
+
+
+def test_a_trial_that_fails_takes_no_other_down(rate, tmp_path, monkeypatch):
+    """In the second round of an adaptive search; the model is left alone until all is there."""
+    from sim_brian.rate_lif import runs as rate_lif_runs
+
+    path = model_file(tmp_path / "m.mat")
+    before = path.read_bytes()
+    monkeypatch.setattr(rate_lif_runs, "CELLS_AT_ONCE", 20)
+    monkeypatch.setattr("studies.rate_to_spike.measuring.FIRST_ROUND", 2)
+    words = ("search", "--model", path, "--n-trials", "4", "--scaling-factors", "15",
+             "--codegen", "numpy", "--jobs", "1", "--adaptive", "--out-dir")  # fmt: skip
+    measure, ran = rate_lif_runs.Batch.measure, []
+
+    def fragile(self, trials, *given):
+        ran.append(trials[0].number)
+        if ran == [0, 1, 2]:
+            raise RuntimeError("the node died")
+        return measure(self, trials, *given)
+
+    monkeypatch.setattr(rate_lif_runs.Batch, "measure", fragile)
+    code, _, err = rate(*words, tmp_path / "s")
+    assert code == 1
+    assert "1 of 2 runs failed" in err
+    assert "trials 2 to 2: RuntimeError: the node died" in err
+    assert ran == [0, 1, 2, 3]
+    assert path.read_bytes() == before
+    held = snapshot(tmp_path / "s")
+    other = model_file(tmp_path / "other.mat", seed=5).read_bytes()
+    path.write_bytes(other)  # trained again: other trials than those that are held
+    code, _, err = rate(*words, tmp_path / "s")
+    assert code == 2
+    assert "another configuration" in err
+    assert snapshot(tmp_path / "s") == held
+    path.write_bytes(before)
+    ran.clear()
+    assert rate(*words, tmp_path / "s")[0] == 0
+    assert ran == [2]
+    assert not (tmp_path / "s" / "unfinished").exists()
+    after = scipy.io.loadmat(path)
+    path.write_bytes(before)
+    assert rate(*words, tmp_path / "whole")[0] == 0
+    assert after["all_perfs"] == scipy.io.loadmat(path)["all_perfs"]
+    tables = [(tmp_path / name / "search.csv").read_text() for name in ("s", "whole")]
+    assert tables[0] == tables[1]
+
+
 def test_an_evaluation_takes_other_trials_than_the_search(rate, tmp_path, monkeypatch):
     from studies.rate_to_spike import measuring
 
