@@ -33,8 +33,6 @@ def run(name: str, runs_dir: Path, extra: list[str], minutes: float | None) -> N
         print(f"{name}: complete")
         return
     words = ["lateral-line", "--config", str(CONFIGS / f"{name}.yaml")]
-    if any(folder.glob("artifacts/seed_*_checkpoint.npz")):
-        words += ["--resume-from", str(folder)]
     words += ["--runs-dir", str(runs_dir), *extra]
     print("pingbridge", *words, flush=True)
     try:

@@ -1,7 +1,13 @@
-"""All parameters of a run in one object, checked against each other; the presets of the modes."""
+"""All parameters of a run in one object, checked against each other; the presets.
+
+What is called a preset here is typed as ``--mode``, as in the published program, and stands under
+``mode`` in params.json and in the sidecar of a weight file, whose names are published, too. In
+config.json, whose ``mode`` is the command, it stands under ``preset``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -35,17 +41,29 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The thesis network at a quarter of its size, with the same number of contacts per cell.
     "ll_fast": _THESIS | {
         "n_mon": 800, "n_ts": 80, "trial_duration_s": 0.8, "n_training_trials": 40,
-        "checkpoint_trials": 4, "mon_to_ts_sigma": 2.7, "ts_lateral_radius": 5,
-        "mon_to_global_inh_p": 0.12, "ts_to_global_inh_p": 0.30, "mon_ts_gain_mV": 110.0,
-        "ll_to_mon_topography_strength": 0.5, "mon_to_ts_topography_strength": 0.5,
+        "checkpoint_trials": 4, "checkpoint_save_every_n_checkpoints": 2, "mon_to_ts_sigma": 2.7,
+        "ts_lateral_radius": 5, "mon_to_global_inh_p": 0.12, "ts_to_global_inh_p": 0.30,
+        "mon_ts_gain_mV": 110.0, "ll_to_mon_topography_strength": 0.5,
+        "mon_to_ts_topography_strength": 0.5,
     },
     # As published: three inputs of 7 to 10 mV leave every MON cell below threshold.
     "ll_fast_literal": {
         "n_mon": 800, "n_ts": 80, "trial_duration_s": 0.8, "n_training_trials": 40,
-        "checkpoint_trials": 10,
+        "checkpoint_trials": 10, "checkpoint_save_every_n_checkpoints": 1,
     },
 }  # fmt: skip
-"""What each mode changes of the defaults."""
+"""What each preset changes of the defaults."""
+
+MAX_VALUES = 200_000_000
+"""Numbers that any array of a run may hold (1.6 GB)."""
+MAX_STEPS = 2**31 - 1
+"""Steps of a training: they are stored in 32 bits."""
+
+_LEARNING = (
+    "ll_mon_apre", "ll_mon_apost", "ll_mon_homeo_eta", "mon_ts_apre", "mon_ts_apost",
+    "mon_ts_homeo_eta",
+)  # fmt: skip
+"""Everything that moves weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +87,7 @@ class NetworkParams(
         self._check_sizes()
         self._check_stimulus()
         self._check_cells()
+        self._check_load()
 
     def _check_sizes(self) -> None:
         if self.mon_to_ts_out_degree > self.n_ts:
@@ -116,6 +135,58 @@ class NetworkParams(
         if self.keep_ll_mon_stdp_during_test and not self.ll_mon_use_stdp:
             raise ValueError("--keep-ll-mon-stdp-during-test needs --use-ll-mon-stdp")
 
+    def _check_load(self) -> None:
+        """Refuse what no memory holds, before anything is allocated."""
+        steps, rate = self.run_steps, 1.0 / self.dt_s
+        for flag, hz in (
+            ("--bg-rate-mon-hz", self.bg_rate_mon_hz), ("--bg-rate-ts-hz", self.bg_rate_ts_hz),
+        ):  # fmt: skip
+            if hz > rate * (1.0 + 1e-9):  # 1 / dt_s is rounded
+                raise ValueError(f"{flag} {hz:g} is more than a spike per step ({rate:g} Hz)")
+        if self.n_training_trials * self.trial_steps > MAX_STEPS:
+            raise ValueError(
+                f"--n-training-trials {self.n_training_trials} of --trial-duration-s "
+                f"{self.trial_duration_s:g} are more than {MAX_STEPS} steps"
+            )
+        dense = self.ll_to_mon_topography_strength <= 0
+        per_mon = self.mon_to_ts_out_degree + (self.n_ll if dense else self.ll_to_mon_in_degree)
+        n_kept = -(-steps // self.trial_steps) // self.checkpoint_trials + 1
+        of_test = self.test_path_cm / self.speed_cm_s / self.dt_s
+        in_run = "--trial-duration-s, --checkpoint-save-every-n, --checkpoint-trials"
+        for what, n, flags in (
+            ("training positions", self.n_training_trials * self.trial_steps / self.hold_steps,
+             "--n-training-trials, --trial-duration-s or a longer --training-position-hold-s"),
+            ("synapses", self.n_mon * per_mon,
+             "--n-mon, --mon-ts-out-degree, --ll-mon-in-degree (or --ll-mon-topo above 0)"),
+            ("weights that are recorded from one saved state to the next",
+             n_kept * self.n_mon * per_mon, "--n-mon, --checkpoint-save-every-n"),
+            ("rates of the afferents from one saved state to the next", steps * self.n_ll,
+             f"--n-ll, {in_run}"),
+            ("rates of the afferents in the test", of_test * self.n_ll,
+             "--n-ll, --test-path-cm or a larger --speed-cm-s"),
+            ("background spikes from one saved state to the next", max(steps, of_test) * self.dt_s
+             * (self.n_mon * self.bg_rate_mon_hz + self.n_ts * self.bg_rate_ts_hz),
+             f"--bg-rate-mon-hz, --bg-rate-ts-hz, --n-mon, --n-ts, {in_run}"),
+        ):  # fmt: skip
+            if n > MAX_VALUES:
+                raise ValueError(
+                    f"this run has {n:.3g} {what}; at most {MAX_VALUES:.3g} are allowed (use a "
+                    f"smaller {flags})"
+                )
+
+    @property
+    def plastic(self) -> bool:
+        """Whether any weight can move."""
+        return any(
+            getattr(self, name) for name in _LEARNING
+            if self.ll_mon_use_stdp or name.startswith("mon_ts")
+        )  # fmt: skip
+
+    def without_plasticity(self) -> NetworkParams:
+        """Return the same network with every increment and every rate of homeostasis at 0."""
+        still: dict[str, Any] = dict.fromkeys(_LEARNING, 0.0)
+        return dataclasses.replace(self, **still)
+
     @property
     def trial_steps(self) -> int:
         """Steps of a trial."""
@@ -132,6 +203,11 @@ class NetworkParams(
         return self.checkpoint_trials * self.checkpoint_save_every_n_checkpoints
 
     @property
+    def run_steps(self) -> int:
+        """Steps of the longest compiled run of a training."""
+        return min(self.save_trials, self.n_training_trials) * self.trial_steps
+
+    @property
     def eval_window_cm(self) -> tuple[float, float] | None:
         """Window of the evaluation, None for all."""
         if self.eval_x_min_cm is None or self.eval_x_max_cm is None:
@@ -143,17 +219,17 @@ class NetworkParams(
         return asdict(self)
 
 
-def preset(mode: str, seed: int = 123, **overrides: Any) -> NetworkParams:
-    """Return the parameters of a mode with some of them changed.
+def preset(name: str, seed: int = 123, **overrides: Any) -> NetworkParams:
+    """Return the parameters of a preset with some of them changed.
 
     Raises
     ------
     ValueError
-        For an unknown mode, or parameters that contradict each other.
+        For an unknown preset, or parameters that contradict each other.
     """
-    if mode not in PRESETS:
-        raise ValueError(f"--mode {mode} is unknown; legal are {', '.join(PRESETS)}")
-    return NetworkParams(**{**PRESETS[mode], "seed": seed, **overrides})
+    if name not in PRESETS:
+        raise ValueError(f"--mode {name} is unknown; legal are {', '.join(PRESETS)}")
+    return NetworkParams(**{**PRESETS[name], "seed": seed, **overrides})
 
 
 def from_json(mapping: Mapping[str, Any]) -> NetworkParams:

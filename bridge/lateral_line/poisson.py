@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.lateral_line import chance
 from bridge.lateral_line.params import NetworkParams
 
 NEVER = 2**30
@@ -18,8 +19,6 @@ NEVER = 2**30
 
 TEST_TRIAL = -1
 """Number under which the spikes of the test are drawn."""
-
-_SPIKES = 777_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,9 +85,7 @@ def draw_spikes(
     layers: dict[str, list[tuple[NDArray, NDArray]]] = {"ll": [], "mon": [], "ts": []}
     begin = 0
     for drive_hz, trial in zip(drives, trials, strict=True):
-        rng = np.random.default_rng(
-            np.random.SeedSequence([params.seed, _SPIKES, trial - TEST_TRIAL])
-        )
+        rng = chance.spikes_rng(params.seed, trial - TEST_TRIAL)
         n_steps = len(drive_hz)
         fired = rng.random(drive_hz.T.shape) < drive_hz.T * dt_s
         cell, step = np.nonzero(fired)

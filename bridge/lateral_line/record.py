@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.lateral_line import chance
+from bridge.lateral_line.field import neuromasts, noise_factor
 from bridge.lateral_line.map_quality import MapQuality, TuningWidth, stabilisation_time_s
 from bridge.lateral_line.params import NetworkParams
 from bridge.lateral_line.streams import TestStimulus
@@ -18,13 +20,15 @@ Array = NDArray[np.float64]
 Spikes = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Cell and step of each spike."""
 
+SHOWN_CELLS = 400
+"""Cells of each layer whose spikes at the end of training are kept, and which rasters show."""
+
 N_TRACKED = 24
-TRACKED_SEED_OFFSET = 777
 
 
 def tracked_synapses(params: NetworkParams, n_synapses: int) -> NDArray[np.int64]:
     """Return the MON to TS synapses whose weights are followed."""
-    rng = np.random.default_rng(params.seed + TRACKED_SEED_OFFSET)
+    rng = chance.published_rng(params.seed, chance.TRACKED_SYNAPSES)
     return rng.choice(n_synapses, size=min(N_TRACKED, n_synapses), replace=False)
 
 
@@ -158,7 +162,7 @@ class Tail:
         Step of training at which it begins.
     n_steps : int
     spikes : dict of str to (cell, step)
-        Of ``ll``, ``mon``, ``ts``; steps from `begin_step`.
+        Of ``ll``, ``mon``, ``ts``, the first `SHOWN_CELLS` of each; steps from `begin_step`.
     """
 
     begin_step: int
@@ -172,7 +176,6 @@ class SeedResult:
 
     params: NetworkParams
     wiring: Wiring
-    plastic: bool
     record: TrainingRecord
     tail: Tail
     mon_ts_w_before: Array
@@ -213,7 +216,7 @@ class SeedResult:
         p = self.params
         return {
             "seed": p.seed,
-            "plastic": self.plastic,
+            "plastic": p.plastic,
             "trained": bool(self.record.trial_rates_hz),
             "distance_cm": p.distance_cm,
             "test_ll_noise_hz": p.test_ll_noise_hz,
@@ -223,6 +226,9 @@ class SeedResult:
             "stabilisation_s": self.record.stabilisation_s,
             "ts_tuning": multimodality(p, self.wiring, self.ll_mon_w_mv, self.mon_ts_w).to_json(),
             "n_training_trials": p.n_training_trials,
+            # Of a control, those at the end of training that were run.
+            "n_trials_run": len(self.record.trial_rates_hz),
+            "noise_jitter": noise_factor(neuromasts(p.n_ll, p.ll_body_length_cm))[1],
             "codegen": self.target,
             **{f"{k}_s": v for k, v in self.seconds.items()},
         }

@@ -16,13 +16,14 @@ from bridge.runs.recipes import RECIPE_HELP
 class LateralLineOptions(Options):
     """Lateral line: run."""
 
-    mode: str = option(
+    preset: str = option(
         "ll_thesis", "preset: the full network, a small one that works, or the small one as "
-        "published, which is silent", key="preset", choices=tuple(PRESETS),
+        "published, which is silent", flag="mode", key="preset", choices=tuple(PRESETS),
     )  # fmt: skip
     run_name: str | None = option(
-        None, "name of the run folder", shown_default="local time, YYYYMMDD_HHMMSS"
-    )
+        None, "name of the run folder",
+        shown_default="local time, YYYYMMDD_HHMMSS; of a resumed run, its own",
+    )  # fmt: skip
     runs_dir: Path = option(Path("Runs"), "folder of the run folders")
     save_tag: str = option("latest", "start of the names of the weight files")
     save_weights_dir: Path | None = option(
@@ -37,8 +38,8 @@ class LateralLineOptions(Options):
         False, "run the same seed without plasticity as well, and keep both results"
     )
     resume_from: Path | None = option(
-        None, "go on with the training of an earlier run (its folder); its parameters hold where "
-        "none are typed",
+        None, "go on with the training of an earlier run (its folder), in place unless --run-name "
+        "names another folder; its parameters and options hold where none are typed",
     )  # fmt: skip
     evaluate: Path | None = option(
         None, "test saved weights without training: a run folder, or one .npz; its parameters "
@@ -50,7 +51,7 @@ class LateralLineOptions(Options):
     )  # fmt: skip
     test_distances: tuple[float, ...] | None = option(
         None, "further test distances, for the table and figure of generalisation", unit="cm",
-        above=0,
+        above=0, at_most=1000,
     )  # fmt: skip
     figures: bool = option(True, "draw the figures")
     config: Path | None = option(None, RECIPE_HELP)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.lateral_line import chance
 from bridge.lateral_line.field import (
     AFFERENTS,
     drive,
@@ -24,9 +25,6 @@ from bridge.lateral_line.field import (
 from bridge.lateral_line.params import NetworkParams
 
 Array = NDArray[np.float64]
-
-TEST_SEED_OFFSET = 999
-TEST_NOISE_SEED_OFFSET = 8888
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,7 +144,7 @@ class SnapshotStream:
 def training_stream(params: NetworkParams) -> SnapshotStream:
     """Return the stream of held training positions."""
     n_steps = params.n_training_trials * params.trial_steps
-    return SnapshotStream(params, n_steps=n_steps, seed=params.seed)
+    return SnapshotStream(params, n_steps=n_steps, seed=params.seed + chance.TRAINING_STREAM)
 
 
 class TrainingDrive:
@@ -205,7 +203,8 @@ def largest_drive(params: NetworkParams, n_trials: int) -> float:
     for first in range(0, stream.n_snapshots, 4096):
         last = min(first + 4096, stream.n_snapshots)
         shown = stream.read(first, last)
-        per_step = drive(shown.rate_hz, p).sum(axis=1) * p.dt_s
+        # At most a spike per step, whatever the drive.
+        per_step = np.minimum(drive(shown.rate_hz, p), 1.0 / p.dt_s).sum(axis=1) * p.dt_s
         begin = np.arange(first, last) * p.hold_steps
         run = begin // steps_per_run
         np.add.at(expected, run, per_step * p.hold_steps)
@@ -261,7 +260,7 @@ def stimulus_of_test(params: NetworkParams, *, factor: Array | None = None) -> T
         n_positions = -(-len(t_s) // p.hold_steps)
         stride = -(-p.n_ll // n_positions) if p.held_test_spread else 1
         stream = SnapshotStream(
-            p, n_steps=len(t_s), seed=p.seed + TEST_SEED_OFFSET, stride=stride, factor=factor
+            p, n_steps=len(t_s), seed=p.seed + chance.TEST_STREAM, stride=stride, factor=factor
         )
         shown = stream.read(0, stream.n_snapshots)
         at = np.arange(len(t_s)) // p.hold_steps
@@ -270,7 +269,7 @@ def stimulus_of_test(params: NetworkParams, *, factor: Array | None = None) -> T
     else:
         swept = simulate(
             len(t_s), p.dt_s, neuromasts(p.n_ll, p.ll_body_length_cm),
-            rng=np.random.default_rng(p.seed + TEST_SEED_OFFSET), distance_cm=p.distance_cm,
+            rng=chance.published_rng(p.seed, chance.TEST_STREAM), distance_cm=p.distance_cm,
             direction=direction, speed_cm_s=max(AFFERENTS.min_speed_cm_s, p.speed_cm_s),
             x0_cm=-0.5 if direction > 0 else p.ll_body_length_cm + 0.5,
             radius_cm=p.sphere_radius_cm, flow_sign=p.flow_sign, factor=factor,
@@ -279,7 +278,7 @@ def stimulus_of_test(params: NetworkParams, *, factor: Array | None = None) -> T
         v_cm_s, noise_hz = swept.v_cm_s, swept.noise_hz
     if p.test_ll_noise_hz > 0:
         rate_hz = add_white_noise(
-            rate_hz, p.test_ll_noise_hz, np.random.default_rng(p.seed + TEST_NOISE_SEED_OFFSET)
+            rate_hz, p.test_ll_noise_hz, chance.published_rng(p.seed, chance.TEST_WHITE_NOISE)
         )
     return TestStimulus(
         t_s=t_s, x_cm=x_cm, y_cm=y_cm, rate_hz=rate_hz, drive_hz=drive(rate_hz, p),

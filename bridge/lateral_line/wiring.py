@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.lateral_line import chance
 from bridge.lateral_line.params import NetworkParams
 
-LL_MON_SEED_OFFSET = 31
 Index = NDArray[np.int32]
 Array = NDArray[np.float64]
 
@@ -59,12 +59,12 @@ def draw_wiring(params: NetworkParams) -> Wiring:
     low, width = p.ll_mon_w_mean_mV, p.ll_mon_w_jitter_mV
     if p.ll_mon_use_stdp:
         low, width = p.ll_mon_w_init_mV, p.ll_mon_w_jitter_stdp_mV
-    weights = _rng(p, _WEIGHTS)
+    weights = chance.start_rng(p.seed, _WEIGHTS)
     # The jitter lies above the stated weight, not around it: the published program's rule.
     ll_mon_w = low + width * weights.random(len(ll_mon_i))
     mon_ts_w = p.mon_ts_w_init + p.mon_ts_w_jitter * weights.random(len(mon_ts_i))
-    inhibition = _rng(p, _INHIBITION)
-    potentials = _rng(p, _POTENTIALS)
+    inhibition = chance.start_rng(p.seed, _INHIBITION)
+    potentials = chance.start_rng(p.seed, _POTENTIALS)
     return Wiring(
         ll_mon_i=ll_mon_i,
         ll_mon_j=ll_mon_j,
@@ -82,7 +82,7 @@ def draw_wiring(params: NetworkParams) -> Wiring:
 def ll_to_mon(params: NetworkParams) -> tuple[Index, Index]:
     """Return sources and targets of the LL to MON synapses, MON cell by MON cell."""
     p = params
-    rng = np.random.default_rng(p.seed + LL_MON_SEED_OFFSET)
+    rng = chance.published_rng(p.seed, chance.LL_MON_CONTACTS)
     if p.ll_to_mon_topography_strength <= 0:
         i, j = np.nonzero(rng.random((p.n_ll, p.n_mon)) < p.p_ll_to_mon)
         return i.astype(np.int32), j.astype(np.int32)
@@ -98,11 +98,21 @@ def mon_to_ts(params: NetworkParams) -> tuple[Index, Index]:
     """Return sources and targets of the MON to TS synapses, MON cell by MON cell."""
     p = params
     targets = _contacts(
-        np.random.default_rng(p.seed), p.n_mon, p.n_ts, p.mon_to_ts_out_degree,
-        p.mon_to_ts_topography_strength, p.mon_to_ts_sigma, p.topography_sampling,
+        chance.published_rng(p.seed, chance.MON_TS_CONTACTS), p.n_mon, p.n_ts,
+        p.mon_to_ts_out_degree, p.mon_to_ts_topography_strength, p.mon_to_ts_sigma,
+        p.topography_sampling,
     )  # fmt: skip
     sources = np.repeat(np.arange(p.n_mon, dtype=np.int32), p.mon_to_ts_out_degree)
     return sources, targets
+
+
+def n_synapses(params: NetworkParams) -> dict[str, int]:
+    """Return the number of synapses of each plastic projection: ``ll_mon``, ``mon_ts``."""
+    p = params
+    of_ll = p.n_mon * p.ll_to_mon_in_degree
+    if p.ll_to_mon_topography_strength <= 0:  # each pair by itself
+        of_ll = len(ll_to_mon(p)[0])
+    return {"ll_mon": of_ll, "mon_ts": p.n_mon * p.mon_to_ts_out_degree}
 
 
 def lateral_inhibition(n_ts: int, radius: int, peak_mv: float) -> tuple[Index, Index, Array]:
@@ -149,7 +159,3 @@ def _contacts(
 
 def _chosen(rng: np.random.Generator, n: int, probability: float) -> Index:
     return np.flatnonzero(rng.random(n) < probability).astype(np.int32)
-
-
-def _rng(params: NetworkParams, what: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence([params.seed, 12345, what]))

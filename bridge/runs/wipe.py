@@ -82,10 +82,10 @@ def _check(folder: Path, *, protect: Iterable[str | Path]) -> None:
 
 
 @contextlib.contextmanager
-def one_line(folder: Path) -> Iterator[None]:
-    """Say in one line which folder could not be written."""
+def one_line(folder: Path, flag: str = "--out-dir") -> Iterator[None]:
+    """Say in one line which folder could not be written; `flag` is what names it."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OSError(f"{folder} cannot be written ({reason}); choose another --out-dir") from None
+        raise OSError(f"{folder} cannot be written ({reason}); choose another {flag}") from None

@@ -10,26 +10,28 @@ from numpy.typing import NDArray
 from bridge.lateral_line.map_quality import map_quality
 from bridge.lateral_line.params import NetworkParams
 from bridge.lateral_line.poisson import InputSpikes
-from bridge.lateral_line.record import Spikes, Tail, TrainingRecord, tracked_synapses
+from bridge.lateral_line.record import (
+    SHOWN_CELLS,
+    Spikes,
+    Tail,
+    TrainingRecord,
+    tracked_synapses,
+)
 from bridge.lateral_line.streams import TrainingDrive
+from bridge.lateral_line.training_state import TrainingState
 from sim_brian.engine.circuit import RawRun
-from sim_brian.lateral_line.state import TrainingState
 
 TAIL_S = 10.0
 """How much of the end of training is kept for the figures."""
-SHOWN_CELLS = 400
-"""Cells of each layer that rasters of training show."""
 
 
 def after_run(
-    params: NetworkParams, now: TrainingState, end: int, raw: RawRun, spikes: InputSpikes,
-    x_cm: NDArray[np.float64],
-) -> TrainingState:  # fmt: skip
+    now: TrainingState, end: int, raw: RawRun, spikes: InputSpikes, x_cm: NDArray[np.float64]
+) -> TrainingState:
     """Return the state after a run, its checkpoints recorded.
 
     Parameters
     ----------
-    params : NetworkParams
     now : TrainingState
         Before the run.
     end : int
@@ -39,7 +41,7 @@ def after_run(
     x_cm : float64, shape (n_steps,)
         Position of the sphere in every step of the run.
     """
-    p = params
+    p = now.params
     n_steps = (end - now.n_done) * p.trial_steps
     first_step = now.n_done * p.trial_steps
     record = dataclasses.replace(

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.lateral_line.homeostasis import rate_and_period, target_sum
+from bridge.lateral_line.homeostasis import (
+    MIN_SUM,
+    SCALE_LIMITS,
+    rate_and_period,
+    target_sum,
+)
 from bridge.lateral_line.params import NetworkParams
 from bridge.lateral_line.wiring import Wiring
 
@@ -32,7 +37,7 @@ _BEGIN_MEAN = "total_{p} = 0\ncount_{p} = 0\nmean_{p} = 0\nnumber_{p} = 0\n"
 _SUM = "incoming_{p}_post += w\n"
 _SUM_ALL = """
 total_{p}_post += incoming_{p}_pre
-count_{p}_post += int(incoming_{p}_pre > 1e-12)
+count_{p}_post += int(incoming_{p}_pre > {min_sum})
 """
 # The first cell of the group keeps the book of all: the others read its sum through synapses.
 _SHARE = """
@@ -40,19 +45,27 @@ mean_{p}_post += total_{p}_pre
 number_{p}_post += count_{p}_pre
 """
 _SCALE = """
-_has = int(incoming_{p} > 1e-12)
+_has = int(incoming_{p} > {min_sum})
 _sum = incoming_{p} + 1 - _has
 _aim = mean_{p} / (number_{p} + int(number_{p} < 0.5))
 _due = int(trial_{p} > 0) * int(trial_{p} % every_{p} == 0) * _has
-scale_{p} = 1 + _due * (clip(1 + eta_{p} * (_aim / _sum - 1), 0.9, 1.1) - 1)
+scale_{p} = 1 + _due * (clip(1 + eta_{p} * (_aim / _sum - 1), {low}, {high}) - 1)
 trial_{p} = trial_{p} + 1
 """
 _APPLY = "w = plastic * clip(w * scale_{p}_post, 0, wmax) + (1 - plastic) * w"
 
 
+_CONSTANTS = {"min_sum": MIN_SUM, "low": SCALE_LIMITS[0], "high": SCALE_LIMITS[1]}
+
+
+def _of(equations: str, projection: str) -> str:
+    """Return equations for a projection, the constants of the formula filled in."""
+    return equations.format(p=projection, **_CONSTANTS)
+
+
 def book(projections: tuple[str, ...], group: str) -> str:
     """Return the equations that homeostasis adds to a group."""
-    return "".join(_BOOK.format(p=p) for p in projections if POST[p] == group)
+    return "".join(_of(_BOOK, p) for p in projections if POST[p] == group)
 
 
 def add_homeostasis(
@@ -77,15 +90,15 @@ def add_homeostasis(
         post, synapses = objects[POST[p]], objects[p]
         current = p == "mon_ts" and params.mon_ts_homeo_target == "current"
         begin = _BEGIN + (_BEGIN_MEAN if current else "")
-        post.run_regularly(begin.format(p=p), clock=clock, when="start", order=-9,
+        post.run_regularly(_of(begin, p), clock=clock, when="start", order=-9,
                            name=f"{p}_begin")  # fmt: skip
-        synapses.run_regularly(_SUM.format(p=p), clock=clock, when="start", order=-8,
+        synapses.run_regularly(_of(_SUM, p), clock=clock, when="start", order=-8,
                                name=f"{p}_sum")  # fmt: skip
         if current:
             made += _mean_over_cells(p, post, clock)
-        post.run_regularly(_SCALE.format(p=p), clock=clock, when="start", order=-5,
+        post.run_regularly(_of(_SCALE, p), clock=clock, when="start", order=-5,
                            name=f"{p}_scale")  # fmt: skip
-        synapses.run_regularly(_APPLY.format(p=p), clock=clock, when="start", order=-4,
+        synapses.run_regularly(_of(_APPLY, p), clock=clock, when="start", order=-4,
                                name=f"{p}_apply")  # fmt: skip
     return made
 
@@ -98,11 +111,11 @@ def _mean_over_cells(p: str, post: Any, clock: Any) -> list[Any]:
     first = np.zeros(n, dtype=np.int32)
     gather = brian2.Synapses(post, post, "", clock=clock, name=f"{p}_gather")
     gather.connect(i=np.arange(n), j=first)
-    gather.run_regularly(_SUM_ALL.format(p=p), clock=clock, when="start", order=-7,
+    gather.run_regularly(_of(_SUM_ALL, p), clock=clock, when="start", order=-7,
                          name=f"{p}_sum_all")  # fmt: skip
     spread = brian2.Synapses(post, post, "", clock=clock, name=f"{p}_spread")
     spread.connect(i=first, j=np.arange(n))
-    spread.run_regularly(_SHARE.format(p=p), clock=clock, when="start", order=-6,
+    spread.run_regularly(_of(_SHARE, p), clock=clock, when="start", order=-6,
                          name=f"{p}_share")  # fmt: skip
     return [gather, spread]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bridge.lateral_line.params import NetworkParams
 from bridge.lateral_line.poisson import NEVER, InputSpikes
+from bridge.lateral_line.training_state import state_sizes
 from bridge.lateral_line.wiring import Wiring, lateral_inhibition
 from sim_brian.engine.circuit import Circuit, Workload
 from sim_brian.lateral_line import equations as eq
@@ -323,20 +324,17 @@ def _simple(name: str, pre: Any, post: Any, model: str, kick: str, clock: Any) -
 
 def initial_state(params: NetworkParams, wiring: Wiring) -> dict[str, NDArray[Any]]:
     """Return the state at the start of training: cells near rest, no traces, drawn weights."""
-    p = params
-    start = {"mon": wiring.v_mon_mv, "ts": wiring.v_ts_mv, "mon_inh": np.full(1, p.el_mV)}
-    if p.use_ts_feedback_inh:
-        start["ts_inh"] = np.full(1, p.el_mV)
-    state: dict[str, NDArray[Any]] = {}
-    for name, v_mv in start.items():
-        n = len(v_mv)
-        state |= {
-            f"{name}.v": v_mv,
-            f"{name}.ge": np.zeros(n),
-            f"{name}.gi": np.zeros(n),
-            f"{name}.ref": np.zeros(n, dtype=np.int32),
-        }
-    state |= {"mon.pre_ts": np.zeros(p.n_mon), "ts.post_mon": np.zeros(p.n_ts)}
-    if p.ll_mon_use_stdp:
-        state |= {"ll.pre_mon": np.zeros(p.n_ll), "mon.post_ll": np.zeros(p.n_mon)}
-    return state | {"ll_mon.w": wiring.ll_mon_w_mv, "mon_ts.w": wiring.mon_ts_w}
+    n_synapses = {"ll_mon": len(wiring.ll_mon_i), "mon_ts": len(wiring.mon_ts_i)}
+    state: dict[str, NDArray[Any]] = {
+        name: np.zeros(n, dtype=np.int32 if name.endswith(".ref") else np.float64)
+        for name, n in state_sizes(params, n_synapses).items()
+    }
+    for name in state:
+        if name.endswith(".v"):
+            state[name] += params.el_mV
+    return state | {
+        "mon.v": wiring.v_mon_mv,
+        "ts.v": wiring.v_ts_mv,
+        "ll_mon.w": wiring.ll_mon_w_mv,
+        "mon_ts.w": wiring.mon_ts_w,
+    }

@@ -34,12 +34,16 @@ from bridge.lateral_line.streams import (
     largest_drive,
     stimulus_of_test,
 )
+from bridge.lateral_line.training_state import TrainingState
 from bridge.lateral_line.wiring import Wiring, draw_wiring
 from sim_brian.engine.circuit import RawRun
 from sim_brian.engine.program import EngineOptions, Program, choose_target
 from sim_brian.lateral_line.checkpoints import after_run
 from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
-from sim_brian.lateral_line.state import Progress, TrainingState
+from sim_brian.lateral_line.progress import Progress
+
+Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""LL to MON (mV) and MON to TS."""
 
 Report = Callable[[Progress], None]
 Save = Callable[[TrainingState], None]
@@ -51,8 +55,7 @@ def run_network(
     engine: EngineOptions | None = None,
     plastic: bool = True,
     start: TrainingState | None = None,
-    weights: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    last_trials: int | None = None,
+    weights: Weights | None = None,
     distances_cm: tuple[float, ...] = (),
     report: Report | None = None,
     save: Save | None = None,
@@ -69,8 +72,6 @@ def run_network(
         Go on from here.
     weights : (LL to MON in mV, MON to TS), optional
         Test these weights, without any training.
-    last_trials : int, optional
-        Run only so many trials at the end of training: enough for a network that does not learn.
     distances_cm : tuple of float
         Further test distances.
     report : callable, optional
@@ -88,12 +89,21 @@ def run_network(
                  train=weights is None, plastic=plastic) as session:  # fmt: skip
         now = start or session.begin(weights)
         if weights is None:
-            if last_trials is not None:
-                n_done = max(0, params.n_training_trials - last_trials)
-                now = dataclasses.replace(now, n_done=n_done)
-                now.record.t_s[0] = n_done * params.trial_duration_s
             now = session.train(now, report=report, save=save)
         return session.finish(now)
+
+
+def run_control(
+    params: NetworkParams, *, n_trials: int, engine: EngineOptions | None = None
+) -> SeedResult:
+    """Return what becomes of a network that does not learn.
+
+    Its weights stand still and its cells forget within a trial, so that the last `n_trials` of a
+    training lead to the same test as all of them. It runs the program of the training itself.
+    """
+    with Session(params, engine or EngineOptions(), plastic=False) as session:
+        begin = session.begin(n_before=max(0, params.n_training_trials - n_trials))
+        return session.finish(session.train(begin))[0]
 
 
 class Session:
@@ -112,7 +122,7 @@ class Session:
         # On a GPU the sums of incoming weights would race: there runs are cut where it is due.
         self._inside = engine.target != "cuda" if homeostasis_inside is None else homeostasis_inside
         self.params = params
-        self.plastic = plastic
+        self.plastic = plastic and params.plastic
         self.wiring: Wiring = draw_wiring(params)
         self._engine = engine
         self._begin = (time.perf_counter(), _cpu_s())
@@ -140,20 +150,27 @@ class Session:
         if self._program is not None:
             self._program.close()
 
+    @property
+    def _recorded(self) -> NetworkParams:
+        """Parameters that say what ran: without increments where plasticity is off."""
+        return self.params if self.plastic else self.params.without_plasticity()
+
     # ---- training ----
 
     def begin(
-        self, weights: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-    ) -> TrainingState:
-        """Return the state before the first trial."""
+        self, weights: Weights | None = None, *,
+        n_before: int = 0,
+    ) -> TrainingState:  # fmt: skip
+        """Return the state at the start; `n_before` trials are left out."""
         state = initial_state(self.params, self.wiring)
         if weights is not None:
             state |= {"ll_mon.w": weights[0], "mon_ts.w": weights[1]}
         record = TrainingRecord()
-        record.add_weights(0.0, state["mon_ts.w"], state["mon_ts.w"], self._tracked)
+        w = state["mon_ts.w"]
+        record.add_weights(n_before * self.params.trial_duration_s, w, w, self._tracked)
         nothing = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
         return TrainingState(
-            n_done=0, state=state, record=record, spikes_ts=nothing,
+            params=self._recorded, n_done=n_before, state=state, record=record, spikes_ts=nothing,
             tail=Tail(begin_step=0, n_steps=0, spikes=dict.fromkeys(("ll", "mon", "ts"), nothing)),
             mon_ts_w_before=self.wiring.mon_ts_w, ll_mon_w_before_mv=self.wiring.ll_mon_w_mv,
         )  # fmt: skip
@@ -163,6 +180,7 @@ class Session:
     ) -> TrainingState:
         """Return the state after the last trial, homeostasis included."""
         p = self.params
+        now = dataclasses.replace(now, params=self._recorded)
         source = TrainingDrive(p)
         self._report = report
         begin_s, begin_done = time.perf_counter(), now.n_done
@@ -174,7 +192,7 @@ class Session:
             spikes = poisson.draw_spikes(p, drives, list(range(now.n_done, end)))
             self._running = (now.n_done, end, now.record, begin_s, begin_done)
             raw = self._run(now.state, spikes, (end - now.n_done) * p.trial_steps, now.n_done)
-            now = after_run(p, now, end, raw, spikes, x_cm)
+            now = after_run(now, end, raw, spikes, x_cm)
             if save is not None:
                 save(now)
             self._tell(end, now.record, begin_s, begin_done, running=False)
@@ -212,9 +230,8 @@ class Session:
         ended = (time.perf_counter(), _cpu_s())
         assert self._program is not None
         result = SeedResult(
-            params=self.params,
+            params=self._recorded,
             wiring=self.wiring,
-            plastic=self.plastic,
             record=now.record,
             tail=now.tail,
             mon_ts_w_before=now.mon_ts_w_before,
@@ -285,15 +302,19 @@ class Session:
         self._report(Progress(
             seed=self.params.seed, n_done=n_done, n_trials=self.params.n_training_trials,
             trials_per_s=(n_done - begin_done) / seconds,
-            sigma_theta_rad=record.pv_sigma_theta[-1] if record.pv_sigma_theta else float("nan"),
-            valid_fraction=record.pv_valid[-1] if record.pv_valid else float("nan"),
+            sigma_theta_rad=record.pv_sigma_theta[-1] if record.pv_sigma_theta else None,
+            valid_fraction=record.pv_valid[-1] if record.pv_valid else None,
             running=running,
         ))  # fmt: skip
 
     def _table_lengths(self, train: bool) -> Tables:
         p = self.params
         n_steps = max(one.n_steps for one in self.tests.values())
-        ll = max(float(one.drive_hz.sum()) * p.dt_s for one in self.tests.values())
+        # At most a spike per step, whatever the drive.
+        ll = max(
+            float(np.minimum(one.drive_hz, 1.0 / p.dt_s).sum()) * p.dt_s
+            for one in self.tests.values()
+        )
         if train and p.n_training_trials:
             n_trials = min(p.save_trials, p.n_training_trials)
             n_steps = max(n_steps, n_trials * p.trial_steps)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from bridge.lateral_line import field, homeostasis, map_quality, streams, tuning, wiring
+from bridge.lateral_line import chance, field, homeostasis, map_quality, streams, tuning, wiring
 from bridge.lateral_line.params import preset
 
 MODES = {"ll_thesis": "ll_thesis", "ll_fast": "ll_fast_literal"}
@@ -145,7 +145,7 @@ def test_white_noise_of_the_test(stimulus, cases):
     case = cases["test_noise"]
     found = streams.add_white_noise(
         stimulus["testnoise_in_hz"], case["sd_hz"],
-        np.random.default_rng(case["seed"] + streams.TEST_NOISE_SEED_OFFSET),
+        chance.published_rng(case["seed"], chance.TEST_WHITE_NOISE),
     )  # fmt: skip
     assert_allclose(found, stimulus["testnoise_out_hz"], atol=ATOL)
 

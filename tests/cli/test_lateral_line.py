@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
+from killed import kill_after
 from lateral import SMALL, SMALL_FLAGS
 
 from bridge.lateral_line.options import PARAM_GROUPS
-from bridge.lateral_line.params import NetworkParams, preset
+from bridge.lateral_line.params import NetworkParams
 from bridge.runs.options import by_key, parameters
 from cli import main
 from scope.figures.lateral_line.figures import FIGURES
@@ -25,9 +21,8 @@ def trained(tmp_path_factory):
     """Return the folder of a run with two seeds, figures and a control."""
     runs = tmp_path_factory.mktemp("lateral")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "scope.figures.lateral_line.figures.DPI", 40.0
-        )  # half of the time would go into pixels
+        # Half of the time would go into pixels.
+        patch.setattr("scope.figures.lateral_line.parts.DPI", 40.0)
         code = run_two(runs)
     assert code == 0
     return runs / "two"
@@ -41,6 +36,13 @@ def run_two(runs):
 
 def read(path):
     return json.loads(path.read_text())
+
+
+def contents(folder):
+    """Return what a run folder holds, but for what each start of a program adds."""
+    own = ("config.json", "output.log", ".files")
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*")
+            if path.is_file() and path.name not in own}  # fmt: skip
 
 
 def arrays(path):
@@ -100,7 +102,7 @@ def test_every_figure_is_there(trained):
 
 
 def test_evaluation_of_saved_weights(trained, capsys, monkeypatch):
-    monkeypatch.setattr("scope.figures.lateral_line.figures.DPI", 40.0)
+    monkeypatch.setattr("scope.figures.lateral_line.parts.DPI", 40.0)
     runs = str(trained.parent)
     code = main(["lateral-line", "--evaluate", str(trained), "--runs-dir", runs, "--run-name",
                  "far", "--distance-cm", "1.6", "--test-distances", "0.4", "0.8", "--codegen",
@@ -122,19 +124,16 @@ def test_evaluation_of_saved_weights(trained, capsys, monkeypatch):
 def test_a_killed_training_goes_on(trained, tmp_path):
     flags = ["lateral-line", *SMALL_FLAGS, "--no-figures", "--runs-dir", str(tmp_path)]
     flags += ["--run-name", "cut"]
-    process = subprocess.Popen([sys.executable, "-m", "cli", *flags], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, env={**os.environ})  # fmt: skip
-    state = tmp_path / "cut" / "artifacts" / "seed_123_checkpoint.npz"
-    deadline = time.monotonic() + 300
-    while not state.is_file() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert state.is_file()
+    kill_after("studies.lateral_line.seeds:write_state", 1, flags)
+    assert (tmp_path / "cut" / "artifacts" / "seed_123_checkpoint.npz").is_file()
     assert not (tmp_path / "cut" / "run_summary.json").exists()
-    folder = str(tmp_path / "cut")
-    assert main(["lateral-line", "--resume-from", folder, "--runs-dir", str(tmp_path), "--run-name",
-                 "cut", "--codegen", "numpy", "--jobs", "1", "--no-figures"]) == 0  # fmt: skip
+    folder = tmp_path / "cut"
+    script = (folder / "run.sh").read_text()
+    assert main(["lateral-line", "--resume-from", str(folder), "--codegen", "numpy", "--jobs",
+                 "1"]) == 0  # fmt: skip
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut"]
+    assert (folder / "run.sh").read_text() == script  # the command that began it
+    assert not (folder / "figures").exists()
     found = arrays(tmp_path / "cut" / "artifacts" / "latest_seed_123.npz")
     for name, array in arrays(trained / "artifacts" / "v1.5_seed_123.npz").items():
         assert np.array_equal(found[name], array), name
@@ -198,7 +197,7 @@ def test_weights_of_another_network_are_refused(trained, tmp_path, capsys):
     for flags, message in (
         (("--evaluate", str(weights), "--mon-ts-topo", "0.9"), "holds another network"),
         (("--evaluate", str(weights), "--seed-start", "9"), "holds another network"),
-        (("--evaluate", str(trained), "--seed-start", "9"), "no weight files of seed 9"),
+        (("--evaluate", str(trained), "--seed-start", "9"), "no weight file of seed 9"),
     ):
         code = main(["lateral-line", *flags, "--runs-dir", str(tmp_path), "--multi-seed", "1"])
         assert code == 2
@@ -222,10 +221,10 @@ def test_every_parameter_has_a_flag_and_every_flag_a_parameter():
 def test_seeds_in_processes_of_their_own(trained, tmp_path, capsys):
     # Both seeds are trained already: each process tests its own.
     flags = ["--resume-from", str(trained), "--runs-dir", str(tmp_path), "--run-name", "again"]
-    flags += ["--jobs", "2", "--no-figures", "--codegen", "numpy"]
-    assert main(["lateral-line", *flags]) == 0
+    flags += ["--save-weights-dir", str(tmp_path / "saved"), "--jobs", "2", "--no-figures"]
+    assert main(["lateral-line", *flags, "--codegen", "numpy"]) == 0
     for seed in (123, 124):
-        found = arrays(tmp_path / "again" / "artifacts" / f"latest_seed_{seed}.npz")
+        found = arrays(tmp_path / "again" / "artifacts" / f"v1.5_seed_{seed}.npz")
         for name, array in arrays(trained / "artifacts" / f"v1.5_seed_{seed}.npz").items():
             assert np.array_equal(found[name], array), name
     summaries = [read(folder / "run_summary.json") for folder in (trained, tmp_path / "again")]
@@ -238,34 +237,11 @@ def test_a_resumed_run_keeps_its_finished_seeds(trained, monkeypatch, capsys):
     def never(*_):
         raise AssertionError("a finished seed was run again")
 
-    monkeypatch.setattr("studies.lateral_line.commands.SeedTask.__call__", never)
-    before = (trained / "run_summary.json").read_text()
-    flags = ["--resume-from", str(trained), "--runs-dir", str(trained.parent), "--run-name", "two"]
-    flags += ["--with-control", "--save-tag", "v1.5", "--codegen", "numpy", "--jobs", "1"]
-    assert main(["lateral-line", *flags]) == 0
-    assert "seeds 123, 124 are finished" in capsys.readouterr().out
-    assert (trained / "run_summary.json").read_text() == before
-
-
-def test_copies_of_a_thesis_run(tmp_path):
-    from bridge.lateral_line.plan import Plan
-    from bridge.lateral_line.run_options import LateralLineOptions
-    from studies.lateral_line.commands import _figures_of_all
-
-    class Run:
-        folder = tmp_path
-
-    plan = Plan(options=LateralLineOptions(), mode="ll_thesis", params=preset("ll_thesis"),
-                run_name="x")  # fmt: skip
-    (tmp_path / "figures").mkdir()
-    for base in ("brian2_spatial_two_stage", "brian2_test_phase_only", "brian2_ts_tuning"):
-        path = tmp_path / "figures" / f"{base}_u_5.0_nMON_3200_nTS_300_seed_123.png"
-        path.write_text(base)
-    _figures_of_all(plan, [{"seed": 123}], Run())
-    made = {p.name: p.read_text() for p in (tmp_path / "figures").iterdir() if "seed" not in p.name}
-    assert made == {
-        "LL_THESIS_BASELINE_ACTIVE_latest.png": "brian2_spatial_two_stage",
-        "LL_THESIS_BASELINE_TEST_ONLY_latest.png": "brian2_test_phase_only",
-        **{f"{base}_u_5.0_nMON_3200_nTS_300.png": base for base in (
-            "brian2_spatial_two_stage", "brian2_test_phase_only", "brian2_ts_tuning")},
-    }  # fmt: skip
+    monkeypatch.setattr("studies.lateral_line.seeds.SeedTask.__call__", never)
+    monkeypatch.setattr("scope.figures.lateral_line.parts.DPI", 40.0)
+    before = contents(trained)
+    assert main(["lateral-line", "--resume-from", str(trained), "--jobs", "1"]) == 0
+    assert "2 of 2 seeds are there already" in capsys.readouterr().out
+    assert contents(trained) == before
+    assert run_two(trained.parent) == 0  # nor by the same command once more
+    assert contents(trained) == before

@@ -13,10 +13,10 @@ from legible import check_legible
 from numpy.testing import assert_allclose, assert_array_equal
 
 from bridge.lateral_line import homeostasis
-from bridge.lateral_line.files import Checkpoint, read_checkpoint, write_checkpoint
 from bridge.lateral_line.params import preset
 from bridge.lateral_line.poisson import draw_spikes
 from bridge.lateral_line.streams import TrainingDrive
+from bridge.lateral_line.training_state import TrainingState, read_state, write_state
 from bridge.lateral_line.wiring import draw_wiring
 from scope.figures.lateral_line.activity import draw_drive_winner
 from scope.figures.lateral_line.figures import FIGURES
@@ -25,7 +25,6 @@ from sim_brian.engine import program as engine
 from sim_brian.engine import toolchain
 from sim_brian.engine.program import EngineOptions
 from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
-from sim_brian.lateral_line.state import TrainingState
 from sim_brian.lateral_line.train import Session, run_network
 
 NUMPY = EngineOptions(target="numpy")
@@ -170,16 +169,11 @@ def test_a_resumed_training_goes_on_with_the_same_bits(whole, tmp_path):
     result, states = whole
     first = states[0]
     path = tmp_path / "state.npz"
-    write_checkpoint(path, Checkpoint(
-        params=small(), plastic=True,
-        **{f.name: getattr(first, f.name) for f in dataclasses.fields(first)},
-    ))  # fmt: skip
-    saved = read_checkpoint(path)
+    write_state(path, first)
+    saved = read_state(path)
     assert saved.params == small()
-    start = TrainingState(
-        **{f.name: getattr(saved, f.name) for f in dataclasses.fields(TrainingState)}
-    )
-    resumed, _ = run_network(small(), engine=NUMPY, start=start)
+    assert saved.n_done == 2
+    resumed, _ = run_network(small(), engine=NUMPY, start=saved)
     same_result(resumed, result)
 
 

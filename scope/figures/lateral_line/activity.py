@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from bridge.lateral_line.map_quality import population_rate
-from bridge.lateral_line.record import SeedResult
+from bridge.lateral_line.record import SHOWN_CELLS, SeedResult
 from scope.figures.lateral_line.parts import (
     COLOURS,
     N_BINS,
@@ -18,20 +18,19 @@ from scope.figures.lateral_line.parts import (
     joined,
     legend_above,
     n_cells,
+    page,
     raster,
     spikes_in,
     spread,
     test_window,
 )
-from scope.style import dress, new_figure, say
-
-DPI = 180.0
+from scope.style import dress, say
 
 
 def draw_test_phase(result: SeedResult) -> Figure:
     """Return the test by itself, its time from 0: the sphere, rasters, rates."""
     p, test = result.params, result.test
-    figure = new_figure(14, 12, DPI)
+    figure = page(14, 12)
     axes = figure.subplots(5, 1, sharex=True)
     axes[0].plot(test.stimulus.t_s, test.stimulus.x_cm, color="black")
     dress(axes[0], ylabel="Sphere x (cm)", title=(
@@ -40,7 +39,7 @@ def draw_test_phase(result: SeedResult) -> Figure:
     ))  # fmt: skip
     for ax, layer in zip(axes[1:4], ("ll", "mon", "ts"), strict=True):
         cell, step = test.spikes[layer]
-        n_shown = min(400, n_cells(result, layer))
+        n_shown = min(SHOWN_CELLS, n_cells(result, layer))
         raster(ax, test.stimulus.t_s[step], cell, layer, n_shown)
         dress(ax, ylabel=f"{NAMES[layer]} index")
     for layer in ("mon", "ts"):
@@ -60,7 +59,7 @@ def draw_tuning(result: SeedResult, layer: str, wanted: int) -> Figure:
     """Return the tuning of some cells to the position of the sphere."""
     rates, x_cm, label = binned_rates(result, layer)
     cells = spread(n_cells(result, layer), wanted)
-    figure = new_figure(8, 2.0 * len(cells), DPI)
+    figure = page(8, 2.0 * len(cells))
     axes = np.atleast_1d(figure.subplots(len(cells), 1, sharex=True))
     top = max(float(rates[cells].max()), 1.0)
     for ax, cell in zip(axes, cells, strict=True):
@@ -77,7 +76,7 @@ def draw_tuning(result: SeedResult, layer: str, wanted: int) -> Figure:
 
 def draw_spikes_vs_x(result: SeedResult, layer: str) -> Figure:
     """Return every spike of the test at the position of the sphere: the map itself."""
-    figure = new_figure(8, 4.2, DPI)
+    figure = page(8, 4.2)
     ax = figure.add_subplot()
     shown, offset, label = test_window(result)
     cell, step = spikes_in(result.test.spikes[layer], shown)
@@ -90,7 +89,7 @@ def draw_spikes_vs_x(result: SeedResult, layer: str) -> Figure:
 def draw_drive_heatmap(result: SeedResult) -> Figure:
     """Return the feed-forward drive of TS: spikes of MON times weight, by position."""
     drive, edges, label = _drive(result)
-    figure = new_figure(10, 6, DPI)
+    figure = page(10, 6)
     ax = figure.add_subplot()
     image = ax.imshow(
         drive, origin="lower", aspect="auto", cmap="viridis",
@@ -106,7 +105,7 @@ def draw_drive_heatmap(result: SeedResult) -> Figure:
 def draw_drive_winner(result: SeedResult) -> Figure:
     """Return the TS cell with the largest feed-forward drive at each position."""
     drive, edges, label = _drive(result)
-    figure = new_figure(10, 4.2, DPI)
+    figure = page(10, 4.2)
     ax = figure.add_subplot()
     if drive.any():
         # A position without any drive has no winner: a gap, not cell 0.
@@ -145,7 +144,7 @@ def _drive(result: SeedResult) -> tuple[NDArray[np.float64], NDArray[np.float64]
 def draw_transition(result: SeedResult) -> Figure:
     """Return the rate of TS from 2 s before the end of training to the end of the test."""
     p = result.params
-    figure = new_figure(9, 3.8, DPI)
+    figure = page(9, 3.8)
     ax = figure.add_subplot()
     end = end_of_training(result)
     begin = max(result.tail.begin_step, end - round(2.0 / p.dt_s))

@@ -19,6 +19,7 @@ from scope.figures.lateral_line.activity import (
     draw_transition,
     draw_tuning,
 )
+from scope.figures.lateral_line.parts import page
 from scope.figures.lateral_line.summary import draw_learning_curves, draw_two_stage
 from scope.figures.lateral_line.weights import (
     draw_ll_mon_weights,
@@ -26,9 +27,7 @@ from scope.figures.lateral_line.weights import (
     draw_weight_profile,
 )
 from scope.files import save_figure
-from scope.style import EXC, INH, dress, house_style, new_figure, say
-
-DPI = 180.0
+from scope.style import EXC, INH, dress, house_style, say
 
 FIGURES: dict[str, Callable[[SeedResult], Figure]] = {
     "brian2_spatial_two_stage": draw_two_stage,
@@ -48,6 +47,12 @@ FIGURES: dict[str, Callable[[SeedResult], Figure]] = {
 }
 """Every figure of a seed by the start of its file name."""
 
+THESIS_COPIES = {
+    "brian2_spatial_two_stage": "LL_THESIS_BASELINE_ACTIVE_latest.png",
+    "brian2_test_phase_only": "LL_THESIS_BASELINE_TEST_ONLY_latest.png",
+}
+"""Further names of figures of a run of the preset `ll_thesis`."""
+
 
 def figure_name(base: str, params: NetworkParams, suffix: str = "") -> str:
     """Return the file name of a figure."""
@@ -55,22 +60,19 @@ def figure_name(base: str, params: NetworkParams, suffix: str = "") -> str:
     return f"{base}_u_{p.speed_cm_s:.1f}_nMON_{p.n_mon}_nTS_{p.n_ts}{suffix}.png"
 
 
-def draw_seed(result: SeedResult, folder: Path, *, suffix: str) -> list[Path]:
-    """Draw every figure of a seed into a folder; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for base, draw in FIGURES.items():
+def draw_seed(result: SeedResult, paths: Mapping[str, Path]) -> None:
+    """Draw figures of a seed, each into its file; `paths` bears the names of `FIGURES`."""
+    for base, path in paths.items():
         with house_style():
-            figure = draw(result)
-        figure.set_dpi(DPI)
-        paths.append(save_figure(figure, folder / figure_name(base, result.params, suffix)))
-    return paths
+            figure = FIGURES[base](result)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_figure(figure, path)
 
 
 def draw_multiseed(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Return map quality against the number of the seed; silent seeds are crosses."""
     with house_style():
-        figure = new_figure(9, 5, DPI)
+        figure = page(9, 5)
         ax = figure.add_subplot()
         k = np.arange(len(rows))
         silent = np.array([bool(row["silent"]) for row in rows])
@@ -93,7 +95,7 @@ def draw_multiseed(rows: Sequence[Mapping[str, Any]]) -> Figure:
 def draw_distances(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Return sigma_theta and the valid fraction against test distance, one line for each seed."""
     with house_style():
-        figure = new_figure(9, 7, DPI)
+        figure = page(9, 7)
         axes = figure.subplots(2, 1, sharex=True)
         for k, row in enumerate(rows):
             points = sorted(row.get("distances", ()), key=lambda one: one["test_distance_cm"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bridge.lateral_line.map_quality import position_rates
 from bridge.lateral_line.record import SeedResult, Spikes
-from scope.style import GREY, say
+from scope.style import GREY, new_figure, say
+
+DPI = 180.0
 
 MAX_POINTS = 40_000
 """Spikes of a raster; beyond, it is thinned evenly."""
@@ -16,6 +19,11 @@ N_BINS = 40
 
 COLOURS = {"ll": "#595959", "mon": "#0072B2", "ts": "#D55E00"}
 NAMES = {"ll": "LL", "mon": "MON", "ts": "TS"}
+
+
+def page(width_in: float, height_in: float) -> Figure:
+    """Return an empty figure of a run, in the resolution of all of them."""
+    return new_figure(width_in, height_in, DPI)
 
 
 def n_cells(result: SeedResult, layer: str) -> int:

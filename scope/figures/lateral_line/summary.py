@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from bridge.lateral_line.field import neuromasts
 from bridge.lateral_line.map_quality import population_rate
-from bridge.lateral_line.record import SeedResult
+from bridge.lateral_line.record import SHOWN_CELLS, SeedResult
 from bridge.lateral_line.streams import training_stream
 from scope.figures.lateral_line.parts import (
     COLOURS,
@@ -17,18 +17,17 @@ from scope.figures.lateral_line.parts import (
     joined,
     legend_above,
     n_cells,
+    page,
     raster,
 )
-from scope.style import EXC, GREY, INH, OTHERS, dress, new_figure, say
+from scope.style import EXC, GREY, INH, OTHERS, dress, say
 
-DPI = 180.0
 MAX_SNAPSHOTS = 400
-SHOWN_MON = 400
 
 
 def draw_two_stage(result: SeedResult) -> Figure:
     """Return the page of everything: stimulus, rasters, rates, weights, learning."""
-    figure = new_figure(14, 14, DPI)
+    figure = page(14, 14)
     axes = figure.subplots(4, 2)
     geometry(axes[0, 0], result)
     for ax, layer in zip((axes[0, 1], axes[1, 0], axes[1, 1]), ("ll", "mon", "ts"), strict=True):
@@ -43,7 +42,7 @@ def draw_two_stage(result: SeedResult) -> Figure:
 
 def draw_learning_curves(result: SeedResult) -> Figure:
     """Return weights and map quality over training."""
-    figure = new_figure(10, 8, DPI)
+    figure = page(10, 8)
     above, below = figure.subplots(2, 1)
     _weights(above, result, n_tracked=12)
     right = above.twinx()
@@ -78,7 +77,7 @@ def mark_end(ax: Axes, result: SeedResult) -> None:
 
 def _run_raster(ax: Axes, result: SeedResult, layer: str) -> Axes:
     t_s, cell = joined(result, layer)
-    n_shown = min(SHOWN_MON, n_cells(result, layer))
+    n_shown = min(SHOWN_CELLS, n_cells(result, layer))
     raster(ax, t_s, cell, layer, n_shown)
     mark_end(ax, result)
     begin = result.tail.begin_step * result.params.dt_s
@@ -97,8 +96,8 @@ def _rates(ax: Axes, result: SeedResult) -> Axes:
     t_s = (begin + np.arange(n_steps)) * p.dt_s
     for layer in ("mon", "ts"):
         when, cell = joined(result, layer)
-        # The end of training is kept for the first 400 cells of a layer, the test for all.
-        n_kept = min(SHOWN_MON, n_cells(result, layer))
+        # The end of training is kept for some cells of a layer, the test for all.
+        n_kept = min(SHOWN_CELLS, n_cells(result, layer))
         step = np.rint(when[cell < n_kept] / p.dt_s).astype(np.int64) - begin
         rate = population_rate(step, n_kept, n_steps, p.dt_s)
         ax.plot(t_s, rate, color=COLOURS[layer], lw=0.8, label=NAMES[layer])

@@ -6,17 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bridge.lateral_line.record import SeedResult
-from scope.figures.lateral_line.parts import COLOURS, spread
-from scope.style import EXC, INH, dress, new_figure
-
-DPI = 180.0
+from scope.figures.lateral_line.parts import COLOURS, page, spread
+from scope.style import EXC, INH, dress
 
 
 def draw_ll_mon_weights(result: SeedResult) -> Figure:
     """Return the afferents of six MON cells with their weights."""
     w, p = result.wiring, result.params
     cells = spread(p.n_mon, 6)
-    figure = new_figure(8, 2.2 * len(cells), DPI)
+    figure = page(8, 2.2 * len(cells))
     axes = np.atleast_1d(figure.subplots(len(cells), 1, sharex=True, sharey=True))
     for ax, cell in zip(axes, cells, strict=True):
         mine = w.ll_mon_j == cell
@@ -38,7 +36,7 @@ def draw_weight_profile(result: SeedResult) -> Figure:
     mean = np.bincount(w.mon_ts_j, weights=result.mon_ts_w, minlength=p.n_ts) / number
     full = np.isclose(result.mon_ts_w, p.mon_ts_wmax).astype(np.float64)
     fraction = np.bincount(w.mon_ts_j, weights=full, minlength=p.n_ts) / number
-    figure = new_figure(10, 4.2, DPI)
+    figure = page(10, 4.2)
     ax = figure.add_subplot()
     ax.plot(np.arange(p.n_ts), mean, color=EXC, lw=1.5)
     ax.set_ylim(0, p.mon_ts_wmax)
@@ -60,7 +58,7 @@ def draw_receptive_fields(result: SeedResult) -> Figure:
     w, p = result.wiring, result.params
     cells = spread(p.n_ts, 8)
     n_rows = -(-len(cells) // 2)
-    figure = new_figure(12, 2.8 * n_rows, DPI)
+    figure = page(12, 2.8 * n_rows)
     axes = np.atleast_2d(figure.subplots(n_rows, 2, sharex=True, sharey=True))
     for ax, cell in zip(axes.ravel(), cells, strict=False):
         mine = w.mon_ts_j == cell
