@@ -68,11 +68,12 @@ def infer(**given: Any) -> None:
 class _Sweep:
     """The grids of an evaluation, and the input at each of them."""
 
-    def __init__(self, job: Job, task: Task, *, train_dt_ms: float) -> None:
+    def __init__(self, job: Job, task: Task, *, train_dt_ms: float | None) -> None:
         options = job.resolved[EvaluationOptions]
         self.is_sweep = options.dt_sweep is not None
         dts = sorted(set(options.dt_sweep or (task.dt_ms,)))
         self.train_dt_ms, self.mode = train_dt_ms, options.frozen_inputs_mode
+        self.held_dt_ms = train_dt_ms or task.dt_ms
         self.tasks = {dt: task.at(dt) for dt in dts}  # refuses a dt that does not divide t_ms
         self.index = task.dataset.test_index
         from bridge.network.steps import step_constants
@@ -92,7 +93,7 @@ class _Sweep:
         if self.mode is None or not task.is_noisy:
             return task.encode(chosen, seed=EVAL_SEED)
         seed = FROZEN_SEED
-        held = task.at(self.train_dt_ms).encode(chosen, seed=seed)
+        held = task.at(self.held_dt_ms).encode(chosen, seed=seed)
         return transport(
             held, dt_ms, self.mode,  # type: ignore[arg-type]  # choices of the option
             encode=lambda other: task.at(other).encode(chosen, seed=seed),
@@ -138,11 +139,21 @@ def _refuse(resolved: Resolved, backends: tuple[str, ...]) -> None:
         raise ValueError("--dt and --dt-sweep contradict each other: the sweep gives every dt")
 
 
-def _train_dt(job: Job, inherited: InheritedRun | None) -> float:
-    """Return the step at which the weights were trained, as far as known."""
-    if inherited is not None and inherited.mode == "train" and "dt" in inherited.values:
-        return float(inherited.values["dt"])
-    return job.resolved[NetworkOptions].dt_ms
+def _train_dt(job: Job, inherited: InheritedRun | None) -> float | None:
+    """Return the step at which the weights were trained, ms; None where nothing tells.
+
+    Weights that were named are those of the training in whose folder they lie.
+    """
+    from bridge.runs.ownership import read_config
+
+    own = inherited is not None and job.weights_from == inherited.weights_path
+    if inherited is not None and own and inherited.mode in ("train", None):
+        dt_ms = inherited.values.get("dt")
+    else:
+        assert job.weights_from is not None
+        config = read_config(job.weights_from.parent) or {}
+        dt_ms = config.get("dt") if config.get("mode") == "train" else None
+    return float(dt_ms) if isinstance(dt_ms, int | float) and dt_ms > 0 else None
 
 
 def _runner(name: str, job: Job) -> _Backend:
@@ -233,8 +244,8 @@ def _agreement(found: Mapping[str, Mapping[float, Evaluation]]) -> dict[float, d
     }
 
 
-def _same(dt_ms: float, other_ms: float) -> bool:
-    return abs(dt_ms - other_ms) <= 1e-9 * other_ms
+def _same(dt_ms: float, other_ms: float | None) -> bool:
+    return other_ms is not None and abs(dt_ms - other_ms) <= 1e-9 * other_ms
 
 
 def _hidden_hz(point: Evaluation) -> float:
