@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.atomic import atomic_path
+from bridge.files.npz import CheckShape
 from bridge.files.reading import Allowance, FileContentError, check_ordinary, in_words, reading
 
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
@@ -122,11 +123,23 @@ def attributes(node: h5py.Group | h5py.Dataset, *names: str) -> dict[str, Any]:
     return {name: attribute(node, name) for name in names if name in node.attrs}
 
 
-def read_flat_hdf5(path: Path, wanted: Callable[[str], bool]) -> dict[str, NDArray[Any]]:
-    """Return the datasets at the root of an HDF5 file whose name is `wanted`."""
+def read_flat_hdf5(
+    path: Path,
+    wanted: Callable[[str], bool],
+    check: CheckShape = lambda name, shape: None,
+) -> dict[str, NDArray[Any]]:
+    """Return the datasets at the root of an HDF5 file whose name is `wanted`.
+
+    Parameters are those of :func:`bridge.files.npz.read_npz`.
+    """
     with open_hdf5(path) as file:
         allowance = Allowance(path)
-        return {name: take(file, name, allowance) for name in file if wanted(name)}
+        found = {}
+        for name in file:
+            if wanted(name):
+                check(name, dataset(file, name).shape)
+                found[name] = take(file, name, allowance)
+        return found
 
 
 def check_packing(item: h5py.Dataset, allowance: Allowance) -> None:

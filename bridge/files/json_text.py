@@ -22,7 +22,11 @@ def read_json(path: Path) -> Any:
     ValueError
         If it is not JSON, not UTF-8, nested too deeply or too long; one line that names the file.
     """
-    return parse_json(read_text(path), str(path))
+    text = read_text(path)
+    try:
+        return parse_json(text, str(path))
+    except ValueError as error:
+        raise FileContentError(str(error)) from None
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -38,11 +42,11 @@ def parse_json(text: str | bytes, name: str) -> Any:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise FileContentError(f"{name}, line {error.lineno}: not JSON ({error.msg})") from None
+        raise ValueError(f"{name}, line {error.lineno}: not JSON ({error.msg})") from None
     except RecursionError:
-        raise FileContentError(f"{name}: nested too deeply to be read") from None
+        raise ValueError(f"{name}: nested too deeply to be read") from None
     except ValueError as error:  # not UTF-8; a whole number of thousands of digits
-        raise FileContentError(f"{name}: not JSON ({cause(error)})") from None
+        raise ValueError(f"{name}: not JSON ({cause(error)})") from None
     _refuse_deep(found, name)
     return found
 
@@ -52,7 +56,7 @@ def _refuse_deep(found: Any, name: str) -> None:
     while level := [one for one in level if isinstance(one, dict | list)]:
         depth += 1
         if depth > DEEPEST:
-            raise FileContentError(f"{name}: nested too deeply to be read")
+            raise ValueError(f"{name}: nested too deeply to be read")
         level = [
             one for group in level for one in (group.values() if isinstance(group, dict) else group)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zipfile
 from collections.abc import Callable, Mapping
@@ -40,12 +41,25 @@ def write_npz(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
                 npy.write_array(member, array, allow_pickle=False)
 
 
+CheckShape = Callable[[str, tuple[int, ...]], None]
+"""Raises ValueError for the name and shape of an array that has no use, before it is read."""
+
+
 def read_npz(
-    path: Path, wanted: Callable[[str], bool] = lambda name: True
+    path: Path,
+    wanted: Callable[[str], bool] = lambda name: True,
+    check: CheckShape = lambda name, shape: None,
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays of an NPZ whose name is `wanted`; nothing else is unpacked.
 
     The checksum of every entry that is read is verified; arrays of Python objects are refused.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : callable
+    check : callable
+        Gets name and shape of each array before it is read; may raise ValueError.
 
     Raises
     ------
@@ -64,13 +78,13 @@ def read_npz(
         allowance = Allowance(path)
         for name, entry in chosen.items():
             allowance.spend(entry.file_size, f"entry {name!r}")
-        return {name: _entry(archive, entry, name) for name, entry in chosen.items()}
+        return {name: _entry(archive, entry, name, check) for name, entry in chosen.items()}
 
 
 def read_npy(path: Path) -> NDArray[Any]:
     """Return the array of an ``.npy`` file; raises as :func:`read_npz` does."""
     with reading(path, "NPY file"), open_ordinary(path) as file:
-        return _array(file, path.stat().st_size, "the array")
+        return _array(file, path.stat().st_size, "the array", lambda shape: None)
 
 
 def is_npz(path: Path) -> bool:
@@ -79,14 +93,21 @@ def is_npz(path: Path) -> bool:
         return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> NDArray[Any]:
+def _entry(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, check: CheckShape
+) -> NDArray[Any]:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"entry {name!r} is packed by method {entry.compress_type}, not by NumPy")
     with archive.open(entry) as member:
-        return _array(cast(BinaryIO, member), entry.file_size, f"entry {name!r}")
+        return _array(
+            cast(BinaryIO, member), entry.file_size, f"entry {name!r}",
+            functools.partial(check, name),
+        )  # fmt: skip
 
 
-def _array(file: BinaryIO, n_bytes: int, what: str) -> NDArray[Any]:
+def _array(
+    file: BinaryIO, n_bytes: int, what: str, check: Callable[[tuple[int, ...]], None]
+) -> NDArray[Any]:
     """Return the array that fills a stream of `n_bytes` from its header to its end."""
     try:
         version = npy.read_magic(file)
@@ -100,6 +121,7 @@ def _array(file: BinaryIO, n_bytes: int, what: str) -> NDArray[Any]:
     shape, by_column, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError(f"{what} holds Python objects, which are never unpickled")
+    check(shape)
     count = math.prod(shape)
     if count and (not dtype.itemsize or count * dtype.itemsize != n_bytes - file.tell()):
         raise ValueError(f"{what} does not hold as many bytes as its header announces")

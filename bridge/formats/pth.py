@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.formats.files import FileContentError, cause
+from bridge.files.reading import Allowance, FileContentError, cause, check_ordinary
 from bridge.network.published import import_torch
 
 NESTED_UNDER = ("state_dict", "model")
 """Keys under which checkpoints keep the state dict."""
 
+_OURS = re.compile(r"W_(in|out)|W_ff_\d+to\d+|W_(ee|ei|ie|ii)(_\d+|\.\d+)?|W_ff\.\d+|b_out|b_ff\.0")
+_PICKLE = "data.pkl"
+_PICKLE_BYTES = 64 * 2**20  # of what a file holds besides tensors
 _WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and data-parallel put these before names
 _PLAIN = {"W_ee": "W_ee_1", "W_ei": "W_ei_1", "W_ie": "W_ie_1", "W_ii": "W_ii_1", "b_ff.0": "b_out"}
 
@@ -34,20 +38,11 @@ def load_state_dict(path: Path) -> dict[str, NDArray[np.float64]]:
         If there is no such file.
     ValueError
         If the file is truncated, is not a torch file, asks for anything but plain tensors to be
-        built, or holds an entry that is not a real-valued dense tensor. Nothing was executed.
+        built, knows none of our names, or holds an entry that is not a real-valued dense tensor
+        with numbers of its own. Nothing was executed.
     """
     torch = import_torch(f"reading {path}")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice for programmers; the outcome is what counts
-            content = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever a broken or hostile file provokes is one line
-        raise FileContentError(
-            f"{path} is not a torch state dict of plain tensors ({_reason(error)}); "
-            "nothing in it was executed or loaded"
-        ) from error
+    content = load_plain(path, what="torch state dict of plain tensors")
     for key in NESTED_UNDER:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -56,7 +51,71 @@ def load_state_dict(path: Path) -> dict[str, NDArray[np.float64]]:
         raise FileContentError(
             f"{path} holds no state dict but {_kind(content)}; nothing in it was executed or loaded"
         )
-    return {_bare(name, path): _array(torch, name, t, path) for name, t in content.items()}
+    named = {_bare(name, path): tensor for name, tensor in content.items()}
+    if not any(_OURS.fullmatch(name) for name in named):
+        shown = ", ".join(map(cause, list(named)[:4])) + (" ..." if len(named) > 4 else "")
+        raise FileContentError(
+            f"{path}: {shown} are no names of ours, which are W_ff.0, W_ff.1, W_ei.1 ... or W_in, "
+            "W_out, W_ei_1 ...; nothing was loaded"
+        )
+    allowance = Allowance(path)
+    for name, tensor in named.items():
+        _check(torch, name, tensor, path)
+        allowance.spend(8 * tensor.numel(), f"entry {name!r}")
+    return {name: tensor.detach().to(torch.float64).numpy() for name, tensor in named.items()}
+
+
+def load_plain(path: Path, *, what: str) -> Any:
+    """Return what a torch file holds: tensors, numbers, texts, lists and dicts of these.
+
+    Nothing in the file is executed, and the checksum of every part of it is verified, which torch
+    does not do.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        What it ought to be, for messages.
+
+    Raises
+    ------
+    ImportError
+        Without torch.
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, no torch file, or asks for anything else to be built.
+    """
+    torch = import_torch(f"reading {path}")
+    check_ordinary(path)
+    try:
+        _verify(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice for programmers; the outcome is what counts
+            return torch.load(path, weights_only=True, map_location="cpu")
+    except FileContentError:
+        raise
+    except Exception as error:  # whatever a broken or hostile file provokes is one line
+        raise FileContentError(
+            f"{path} is not a {what} ({_reason(error)}); nothing in it was executed or loaded"
+        ) from error
+
+
+def _verify(path: Path) -> None:
+    """Verify the checksums of a torch file, unless it is of the kind that has none."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        allowance = Allowance(path)
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{entry.filename} is compressed, which torch never does")
+            allowance.spend(entry.file_size, entry.filename)
+            if entry.filename.endswith(_PICKLE) and entry.file_size > _PICKLE_BYTES:
+                raise ValueError(f"{entry.filename} is longer than any description of tensors")
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
 
 
 def canonical_names(matrices: Mapping[str, NDArray]) -> dict[str, NDArray]:
@@ -111,7 +170,8 @@ def _bare(name: Any, path: Path) -> str:
     return name
 
 
-def _array(torch: Any, name: str, tensor: Any, path: Path) -> NDArray[np.float64]:
+def _check(torch: Any, name: str, tensor: Any, path: Path) -> None:
+    """Refuse what is no dense tensor of real numbers that all stand in the file."""
     if not isinstance(tensor, torch.Tensor):
         raise FileContentError(
             f"{path}: entry {name!r} is {_kind(tensor)}, not a tensor; nothing was loaded"
@@ -122,8 +182,12 @@ def _array(torch: Any, name: str, tensor: Any, path: Path) -> NDArray[np.float64
             f"{path}: entry {name!r} is a {tensor.dtype} {tensor.layout} tensor; dense "
             "floating-point ones are needed"
         )
-    array: NDArray[np.float64] = tensor.detach().to(torch.float64).numpy()
-    return array
+    n_bytes = tensor.numel() * tensor.element_size()
+    if n_bytes > tensor.untyped_storage().nbytes():
+        raise FileContentError(
+            f"{path}: entry {name!r} has shape {tuple(tensor.shape)}, more than the numbers that "
+            "stand in the file; nothing was loaded"
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ stimulus is an input file.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +19,11 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.formats import files
-from bridge.formats.files import FileContentError
+from bridge.files import hdf5
+from bridge.files.json_text import parse_json
+from bridge.files.npz import CheckShape, read_npz, write_npz
+from bridge.files.reading import Allowance, FileContentError, cause, reading
+from bridge.formats.kinds import check_format, file_kind, text
 from bridge.network.stimulus import EventRows, Stimulus, sort_rows
 from bridge.recording import TRACE_UNITS, Recording
 
@@ -35,8 +39,9 @@ STIMULUS_NAMES = {
 }
 """What an input file holds, by name. ``g_ext_us`` and ``bias_us`` (µS) may be there too."""
 
+_HEAD = ("format", "format_version", "populations", "backend", "seed", "config")
 _READOUT = ("logits", "output")
-_OPTIONAL_DRIVE = ("g_ext_us", "bias_us")
+_MANY = 1000
 _TRACE_NAME = re.compile(r"[A-Za-z]\w*_[a-z]_\d+")
 
 
@@ -66,9 +71,9 @@ def save_recording(
     traces = {name: recording.traces[name] for name in sorted(recording.traces)}
     flat = _flat_tables(recording) | _stimulus_arrays(recording, stimulus)
     if path.suffix == ".npz":
-        files.write_npz(path, _npz_head(recording) | flat | traces)
+        write_npz(path, _npz_head(recording) | flat | traces)
         return
-    with files.new_hdf5(path) as file:
+    with hdf5.new_hdf5(path) as file:
         for name, value in _attributes(recording).items():
             file.attrs[name] = value
         spikes = file.create_group("spikes")
@@ -81,9 +86,9 @@ def save_recording(
         for name, trace in traces.items():
             variable, population = _split_trace(name)
             group = groups.require_group(population)
-            files.put(group, variable, trace, unit=_trace_unit(recording, variable))
+            hdf5.put(group, variable, trace, unit=_trace_unit(recording, variable))
         for name, array in flat.items():
-            files.put(file, name, array)
+            hdf5.put(file, name, array)
 
 
 def load_recording(path: str | Path) -> Recording:
@@ -98,10 +103,10 @@ def load_recording(path: str | Path) -> Recording:
         the file.
     """
     path = Path(path)
-    kind = files.file_kind(path)
+    kind = file_kind(path)
     if kind == "torch":
         raise FileContentError(f"{path} is a torch file, not a recording (NPZ or HDF5)")
-    with files.reading(path, "recording"):
+    with reading(path, "recording"):
         return _from_npz(path) if kind == "npz" else _from_hdf5(path)
 
 
@@ -119,12 +124,22 @@ def load_stimulus(path: str | Path) -> Stimulus:
         or the channels, or the file is damaged; one line that names the file.
     """
     path = Path(path)
-    wanted = (*STIMULUS_NAMES, *_OPTIONAL_DRIVE)
-    kind = files.file_kind(path)
+    kind = file_kind(path)
     if kind == "torch":
         raise FileContentError(f"{path} is a torch file, not input spikes (NPZ or HDF5)")
-    read = files.read_npz if kind == "npz" else files.read_flat_hdf5
-    found = read(path, lambda name: name in wanted)
+    read = read_npz if kind == "npz" else hdf5.read_flat_hdf5
+    sizes = ("dt", "T_steps", "B", "N_IN", "bias_us")
+    found = read(path, lambda name: name in sizes, _single)
+
+    def check(name: str, shape: tuple[int, ...]) -> None:
+        if name == "g_ext_us" and len(shape) > 1 and "B" in found and "T_steps" in found:
+            grid = (_count(found, "B"), _count(found, "T_steps"))
+            if shape[:2] != grid:
+                raise FileContentError(
+                    f"{path}: g_ext_us has shape {shape}; expected ({grid[0]}, {grid[1]}, n_exc)"
+                )
+
+    found |= read(path, lambda name: name in ("in_spk", "g_ext_us"), check)
     missing = [name for name in STIMULUS_NAMES if name not in found]
     if missing:
         raise FileContentError(
@@ -137,12 +152,12 @@ def load_stimulus(path: str | Path) -> Stimulus:
             n_steps=_count(found, "T_steps"),
             n_trials=_count(found, "B"),
             n_in=_count(found, "N_IN"),
-            events=_event_rows(found["in_spk"]),
+            events=_event_rows(_whole(found["in_spk"])),
             g_ext_us=found.get("g_ext_us"),
             bias_us=_number(found, "bias_us") if "bias_us" in found else 0.0,
         )
     except (ValueError, TypeError) as error:
-        raise FileContentError(f"{path}: {files.cause(error)}") from error
+        raise FileContentError(f"{path}: {cause(error)}") from error
 
 
 def _flat_tables(recording: Recording) -> dict[str, ArrayLike]:
@@ -204,7 +219,7 @@ def _npz_head(recording: Recording) -> dict[str, ArrayLike]:
 def _put_spikes(group: h5py.Group, rows: EventRows, n_cells: int, n_trials: int) -> None:
     rows = rows[np.lexsort((rows[:, 2], rows[:, 0], rows[:, 1]))]  # by trial, step, cell
     for name, column in (("trial", 1), ("i", 2), ("t_step", 0)):
-        files.put(group, name, np.ascontiguousarray(rows[:, column]))
+        hdf5.put(group, name, np.ascontiguousarray(rows[:, column]))
     group.attrs["n_cells"] = int(n_cells)
     group.attrs["n_trials"] = int(n_trials)
 
@@ -232,20 +247,42 @@ def _check_names(recording: Recording) -> None:
 
 def _check_arrays(recording: Recording) -> None:
     """Raise `ValueError` where a trace or the readout does not fit the grid of the run."""
-    trials_steps = (recording.n_trials, recording.n_steps)
+    check = _fits(recording.n_trials, recording.n_steps, recording.n_cells)
     for name, trace in recording.traces.items():
-        expected = (*trials_steps, recording.n_cells[_split_trace(name)[1]])
-        if trace.shape != expected or trace.dtype.kind != "f":
+        check(name, trace.shape)
+        if trace.dtype.kind != "f":
             raise ValueError(
-                f"trace {name} has shape {trace.shape} and type {trace.dtype}; expected "
-                f"floating-point numbers of shape {expected} (trial, step, cell)"
+                f"trace {name} is of type {trace.dtype}; expected floating-point numbers"
             )
-    for name, lead in (("logits", trials_steps[:1]), ("output", trials_steps)):
+    for name in _READOUT:
         array = getattr(recording, name)
-        if array is not None and (array.ndim != len(lead) + 1 or array.shape[:-1] != lead):
-            raise ValueError(
-                f"{name} has shape {array.shape}; expected ({', '.join(map(str, lead))}, n_classes)"
-            )
+        if array is not None:
+            check(name, array.shape)
+
+
+def _fits(n_trials: int, n_steps: int, n_cells: Mapping[str, int]) -> CheckShape:
+    """Return what raises `ValueError` for a shape that does not fit the grid of a run."""
+
+    def check(name: str, shape: tuple[int, ...]) -> None:
+        if name in _READOUT:
+            lead = (n_trials,) if name == "logits" else (n_trials, n_steps)
+            if len(shape) != len(lead) + 1 or shape[:-1] != lead:
+                raise ValueError(
+                    f"{name} has shape {shape}; expected ({', '.join(map(str, lead))}, n_classes)"
+                )
+        elif _TRACE_NAME.fullmatch(name) and _split_trace(name)[1] in n_cells:
+            expected = (n_trials, n_steps, n_cells[_split_trace(name)[1]])
+            if shape != expected:
+                raise ValueError(
+                    f"trace {name} has shape {shape}; expected numbers of shape {expected} "
+                    "(trial, step, cell)"
+                )
+        elif not name.endswith("_spk"):
+            raise ValueError(f"trace {name} names no population that is there")
+        elif len(shape) != 2 or shape[1] != 3:
+            raise ValueError(f"spikes have shape {shape}; rows (step, trial, cell) are needed")
+
+    return check
 
 
 def _trace_unit(recording: Recording, variable: str) -> str:
@@ -255,45 +292,67 @@ def _trace_unit(recording: Recording, variable: str) -> str:
 
 
 def _from_hdf5(path: Path) -> Recording:
-    with files.open_hdf5(path) as file:
-        head = dict(file.attrs)
-        files.check_format(head, path, name=FORMAT, version=FORMAT_VERSION)
-        spikes, traces = files.child(file, "spikes"), files.child(file, "traces")
-        n_cells, rows = {}, {}
-        for population in json.loads(files.text(_need(head, "populations"))):
-            group = files.child(spikes, population)
-            n_cells[population] = int(_need(group.attrs, "n_cells"))
-            columns = [files.take(group, name) for name in ("t_step", "trial", "i")]
-            rows[population] = _event_rows(np.stack(columns, axis=1))
-        found = {
-            f"{variable}_{population[0]}_{population[1:]}": files.take(
-                files.child(traces, population), variable
-            )
-            for population in traces
-            for variable in files.child(traces, population)
-        }
-        readout = {name: files.take(file, name) for name in file if name in _READOUT}
+    with hdf5.open_hdf5(path) as file:
+        head = hdf5.attributes(file, *_HEAD, "n_steps", "n_trials", "dt_ms")
+        check_format(head, path, name=FORMAT, version=FORMAT_VERSION)
+        spikes, traces = hdf5.child(file, "spikes"), hdf5.child(file, "traces")
         n_steps, n_trials = int(_need(head, "n_steps")), int(_need(head, "n_trials"))
         dt_ms = float(_need(head, "dt_ms"))
+        allowance = Allowance(path)
+        n_cells, rows = {}, {}
+        for population in _populations(head):
+            group = hdf5.child(spikes, population)
+            n_cells[population] = int(hdf5.attribute(group, "n_cells"))
+            columns = [hdf5.take(group, name, allowance) for name in ("t_step", "trial", "i")]
+            rows[population] = _event_rows(np.stack(columns, axis=1))
+        check = _fits(n_trials, n_steps, n_cells)
+        found = {}
+        for population in traces:
+            group = hdf5.child(traces, population)
+            for variable in group:
+                name = f"{variable}_{population[0]}_{population[1:]}"
+                check(name, hdf5.dataset(group, variable).shape)
+                found[name] = hdf5.take(group, variable, allowance)
+        readout = {}
+        for name in (name for name in file if name in _READOUT):
+            check(name, hdf5.dataset(file, name).shape)
+            readout[name] = hdf5.take(file, name, allowance)
     return _assemble(head, dt_ms, n_steps, n_trials, n_cells, rows, found, readout)
 
 
 def _from_npz(path: Path) -> Recording:
-    flat = files.read_npz(path)
-    files.check_format(flat, path, name=FORMAT, version=FORMAT_VERSION)
-    populations = json.loads(files.text(_need(flat, "populations")))
-    n_cells = {name: _count(flat, f"n_{name}") for name in populations}
+    sizes = (*_HEAD, "dt", "T_steps", "B")
+    head = read_npz(path, lambda name: name in sizes or name.startswith("n_"), _single)
+    check_format(head, path, name=FORMAT, version=FORMAT_VERSION)
+    populations = _populations(head)
+    n_cells = {name: _count(head, f"n_{name}") for name in populations}
+    n_trials, n_steps = _count(head, "B"), _count(head, "T_steps")
+    spikes = {f"{name}_spk" for name in populations}
+
+    def is_trace(name: str) -> bool:
+        return bool(_TRACE_NAME.fullmatch(name)) and _split_trace(name)[1] in n_cells
+
+    flat = read_npz(
+        path,
+        lambda name: name in spikes or name in _READOUT or is_trace(name),
+        _fits(n_trials, n_steps, n_cells),
+    )
     rows = {name: _event_rows(_need(flat, f"{name}_spk")) for name in populations}
-    traces = {
-        name: array
-        for name, array in flat.items()
-        if _TRACE_NAME.fullmatch(name) and _split_trace(name)[1] in n_cells
-    }
+    traces = {name: array for name, array in flat.items() if is_trace(name)}
     readout = {name: array for name, array in flat.items() if name in _READOUT}
-    return _assemble(
-        flat, _positive(flat, "dt"), _count(flat, "T_steps"), _count(flat, "B"),
-        n_cells, rows, traces, readout,
-    )  # fmt: skip
+    return _assemble(head, _positive(head, "dt"), n_steps, n_trials, n_cells, rows, traces, readout)
+
+
+def _populations(head: Mapping[str, Any]) -> list[str]:
+    found = parse_json(text(_need(head, "populations")), "populations")
+    if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
+        raise ValueError("populations must be a list of names")
+    return found
+
+
+def _single(name: str, shape: tuple[int, ...]) -> None:
+    if math.prod(shape) > _MANY:  # fewer are shown when they are read
+        raise ValueError(f"{name} has shape {shape}; one value is needed")
 
 
 def _assemble(
@@ -315,12 +374,21 @@ def _assemble(
         traces=traces,
         logits=readout.get("logits"),
         output=readout.get("output"),
-        backend=files.text(head.get("backend", "")),
+        backend=text(head.get("backend", "")),
         seed=int(head["seed"]) if "seed" in head else None,
-        config=json.loads(files.text(_need(head, "config"))),
+        config=parse_json(text(_need(head, "config")), "config"),
     )
     _check_arrays(recording)
     return recording
+
+
+def _whole(rows: NDArray) -> NDArray:
+    """Return whole numbers as integers, exactly: MATLAB and data frames hold them as floats."""
+    if rows.dtype.kind != "f" or not np.array_equal(rows, np.trunc(rows)):  # NaN is not equal
+        return rows
+    if np.abs(rows).max(initial=0.0) >= 2**53:
+        return rows
+    return rows.astype(np.int64)
 
 
 def _event_rows(rows: NDArray) -> EventRows:
@@ -341,7 +409,8 @@ def _need(given: Mapping[str, Any], name: str) -> Any:
 
 def _count(flat: Mapping[str, NDArray], name: str) -> int:
     array = np.asarray(_need(flat, name))
-    if array.size != 1 or array.dtype.kind not in "iu" or int(array.item()) < 1:
+    whole = array.size == 1 and array.dtype.kind in "fiu" and float(array.item()).is_integer()
+    if not whole or int(array.item()) < 1:
         raise ValueError(f"{name} = {array.tolist()!r} must be one whole number >= 1")
     return int(array.item())
 

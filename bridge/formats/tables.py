@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.atomic import write_text
-from bridge.formats.files import new_hdf5, open_hdf5, put
+from bridge.files.hdf5 import check_packing, dataset, new_hdf5, open_hdf5, put, take
+from bridge.files.reading import Allowance
 
 Row = Mapping[str, Any]
 """Numbers, truth values or text by column; None or NaN where undefined."""
@@ -57,21 +58,50 @@ def write_table_hdf5(
         for name in _columns(rows):
             values = [row[name] for row in rows]
             if any(isinstance(value, str) for value in values):
-                file.create_dataset(
-                    name, data=[str(v or "") for v in values], dtype=h5py.string_dtype(),
-                    track_times=False,
-                )  # fmt: skip
+                _put_text(file, name, [str(v or "") for v in values])
             else:
                 put(file, name, _numbers(values), unit=(units or {}).get(name))
 
 
 def read_table_hdf5(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the columns of a table written by :func:`write_table_hdf5`."""
+    """Return the columns of a table written by :func:`write_table_hdf5`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, or holds anything but columns of numbers and texts in this file.
+    """
     with open_hdf5(path) as file:
-        return {
-            name: file[name].asstr()[()] if file[name].dtype.kind == "O" else file[name][()]
-            for name in file
-        }
+        allowance = Allowance(path)
+        return {name: _column(file, name, allowance) for name in file}
+
+
+def _put_text(file: h5py.File, name: str, values: list[str]) -> None:
+    # Of one length: texts of their own lengths would lie in a heap, where no checksum is kept.
+    encoded = np.array([value.encode() for value in values])
+    longest = h5py.string_dtype("utf-8", max(1, encoded.dtype.itemsize))
+    file.create_dataset(
+        name, data=encoded.astype(longest), dtype=longest, track_times=False,
+        chunks=encoded.shape, fletcher32=True,
+    )  # fmt: skip
+
+
+def _column(file: h5py.File, name: str, allowance: Allowance) -> NDArray[Any]:
+    item = dataset(file, name)
+    kind = h5py.check_string_dtype(item.dtype)
+    if kind is None:
+        return take(file, name, allowance)
+    if kind.length is not None:
+        check_packing(item, allowance)
+        return np.asarray(item.asstr()[()], dtype=object)
+    allowance.spend(16 * item.size, item.name)
+    found = np.empty(item.shape, dtype=object)
+    for place in np.ndindex(item.shape):  # each may be the same long text
+        found[place] = item.asstr()[place]
+        allowance.spend(len(found[place]), item.name)
+    return found
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

@@ -12,8 +12,10 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.formats import files
-from bridge.formats.files import FileContentError
+from bridge.files import hdf5
+from bridge.files.npz import read_npz, write_npz
+from bridge.files.reading import Allowance, FileContentError
+from bridge.formats.kinds import check_format, file_kind
 from bridge.formats.pth import canonical_names, load_state_dict
 from bridge.network.weights import Weights
 
@@ -43,15 +45,15 @@ def load_weight_matrices(path: str | Path) -> dict[str, NDArray[np.float64]]:
         one line that names the file.
     """
     path = Path(path)
-    kind = files.file_kind(path)
+    kind = file_kind(path)
     if kind == "torch":
         raw = load_state_dict(path)
     elif kind == "hdf5":
         raw = _read_hdf5(path)
     else:
-        raw = files.read_npz(path, lambda name: _is_weight(name) or name in _RESERVED)
+        raw = read_npz(path, lambda name: _is_weight(name) or name in _RESERVED)
         if "format" in raw:
-            files.check_format(raw, path, name=FORMAT, version=FORMAT_VERSION)
+            check_format(raw, path, name=FORMAT, version=FORMAT_VERSION)
         raw = {name: array for name, array in raw.items() if _is_weight(name)}
     if not raw:
         raise FileContentError(f"{path} holds no weights; matrices have names such as W_in")
@@ -105,16 +107,16 @@ def save_weights(
             "unit": weights.unit,
             "attributes": json.dumps(attributes, sort_keys=True),
         }
-        files.write_npz(path, head | {name: weights[name] for name in sorted(weights)})
+        write_npz(path, head | {name: weights[name] for name in sorted(weights)})
     elif path.suffix in (".h5", ".hdf5"):
-        with files.new_hdf5(path) as file:
+        with hdf5.new_hdf5(path) as file:
             file.attrs["format"] = FORMAT
             file.attrs["format_version"] = FORMAT_VERSION
             for name, value in attributes.items():
                 file.attrs[name] = value
             group = file.create_group("weights")
             for name in sorted(weights):
-                files.put(group, name, weights[name], unit=weights.unit)
+                hdf5.put(group, name, weights[name], unit=weights.unit)
     else:
         raise ValueError(f"{path} must end in .npz, .h5 or .hdf5 to hold weights")
 
@@ -193,12 +195,13 @@ def _is_weight(name: str) -> bool:
 
 
 def _read_hdf5(path: Path) -> dict[str, NDArray]:
-    with files.open_hdf5(path) as file:
-        attributes = {k: file.attrs[k] for k in ("format", "format_version") if k in file.attrs}
-        if "format" in attributes or "weights" in file:
-            files.check_format(attributes, path, name=FORMAT, version=FORMAT_VERSION)
-            group = files.child(file, "weights")
+    with hdf5.open_hdf5(path) as file:
+        allowance = Allowance(path)
+        declared = hdf5.attributes(file, "format", "format_version")
+        if "format" in declared or "weights" in file:
+            check_format(declared, path, name=FORMAT, version=FORMAT_VERSION)
+            group = hdf5.child(file, "weights")
             if not isinstance(group, h5py.Group):
                 raise FileContentError(f"{path}: /weights must be a group of matrices")
-            return {name: files.take(group, name) for name in group}
-        return {name: files.take(file, name) for name in file if _is_weight(name)}
+            return {name: hdf5.take(group, name, allowance) for name in group}
+        return {name: hdf5.take(file, name, allowance) for name in file if _is_weight(name)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.formats.files import write_npz
+from bridge.files.npz import write_npz
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from bridge.formats.files import write_npz
+from bridge.files.npz import write_npz
 from bridge.recording import Recording
 from bridge.runs.folder import RunFolder
 from bridge.runs.groups import InputOptions, RunOptions

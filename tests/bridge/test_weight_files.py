@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.atomic import atomic_path
-from bridge.formats.files import write_npz
+from bridge.files.npz import write_npz
 from bridge.formats.weight_files import (
     NetworkSizes,
     infer_sizes,

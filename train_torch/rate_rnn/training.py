@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bridge.files.reading import reading
 from bridge.rate_to_spike.scoring import DEFAULT_THRESHOLD
 from bridge.rate_to_spike.tasks import AbstractTask, threshold_of
 from train_torch.rate_rnn.dynamics import check_activation
@@ -41,6 +42,7 @@ PERFORMANCE_GOAL = 0.95
 GO_NOGO_MIN_UPDATES = 1500
 """The published training goes on so long after Go/NoGo is solved: it makes the network stable."""
 _VERSION = 1  # of the checkpoints
+_NEEDED = ("update", "elapsed_s", "done", "network", "optimiser", "losses", "history", "initial")
 _TRAIN, _EVAL = 1, 2  # keep the draws of updates and of evaluations apart
 
 
@@ -316,13 +318,14 @@ class _Trainer:
         if not path.is_file():
             return
         state = load_checkpoint(path, fingerprint)
-        self.net.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.update, self.elapsed_s = int(state["update"]), float(state["elapsed_s"])
-        self.done = self.result.success = bool(state["done"])
-        self.result.losses = state["losses"].tolist()
-        self.result.history = state["history"]
-        self.result.initial = {k: v.numpy() for k, v in state["initial"].items()}
+        with reading(path, "checkpoint of this network"):
+            self.net.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.update, self.elapsed_s = int(state["update"]), float(state["elapsed_s"])
+            self.done = self.result.success = bool(state["done"])
+            self.result.losses = state["losses"].tolist()
+            self.result.history = state["history"]
+            self.result.initial = {k: v.numpy() for k, v in state["initial"].items()}
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
@@ -331,11 +334,12 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is damaged, of another version, or of a training with other settings.
+        If the file is damaged, incomplete, of another version, or of another training.
     """
     return load_state(
-        path, version=_VERSION, settings=fingerprint, what="a rate training", as_json=("history",)
-    )
+        path, version=_VERSION, settings=fingerprint, what="a rate training", needed=_NEEDED,
+        as_json=("history",),
+    )  # fmt: skip
 
 
 def _snapshot(net: FR_RNN_dale) -> dict[str, NDArray[Any]]:

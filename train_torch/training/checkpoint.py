@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,11 @@ class TrainingState:
         Raises
         ------
         ValueError
-            If the file is damaged, of another version, or of a training with other settings.
+            If the file is damaged, incomplete, of another version, or of another training.
         """
-        return cls(
-            **load_state(
-                path, version=VERSION, settings=settings, what="a training", as_json=_AS_JSON
-            )
-        )
+        needed = [field.name for field in fields(cls)]
+        held = load_state(
+            path, version=VERSION, settings=settings, what="a training", needed=needed,
+            as_json=_AS_JSON,
+        )  # fmt: skip
+        return cls(**{name: held[name] for name in needed})

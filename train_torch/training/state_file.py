@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from bridge.atomic import write_atomically
+from bridge.files.reading import cause
+from bridge.formats.pth import load_plain
 
 
 def save_state(
@@ -39,22 +41,37 @@ def save_state(
 
 
 def load_state(
-    path: Path, *, version: int, settings: str, what: str, as_json: Collection[str] = ()
+    path: Path,
+    *,
+    version: int,
+    settings: str,
+    what: str,
+    needed: Collection[str],
+    as_json: Collection[str] = (),
 ) -> dict[str, Any]:
     """Read what :func:`save_state` wrote, `what` by name; nothing in the file is executed.
 
     Raises
     ------
     ValueError
-        If the file is damaged, of another version, or of a training with other settings.
+        If the file is damaged, lacks one of the entries that are `needed`, is of another version,
+        or of a training with other settings.
     """
     try:
-        content = dict(torch.load(path, weights_only=True, map_location="cpu"))
+        content = dict(load_plain(path, what="checkpoint"))
         found, held = content.pop("version"), content.pop("settings")
+        json.loads(held)
         if found == version:
             content |= {key: json.loads(content[key]) for key in as_json}
+            missing = [key for key in needed if key not in content]
+            if missing:
+                raise ValueError(f"{', '.join(missing)} missing")
+    except FileNotFoundError:
+        raise
     except Exception as error:  # whatever a broken file provokes is one line
-        raise ValueError(f"{path} is not a checkpoint of {what}; train anew") from error
+        raise ValueError(
+            f"{path} is not a checkpoint of {what} ({cause(error)}); train anew"
+        ) from error
     if found != version:
         raise ValueError(f"{path} is of version {found}; this program reads {version}")
     if held != settings:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bridge.files.reading import reading
 from bridge.network.stimulus import Stimulus
 from bridge.network.task import Task
 from bridge.recording import Recording
@@ -114,14 +115,15 @@ class Trainer:
         Raises
         ------
         ValueError
-            If the checkpoint belongs to a training with other settings.
+            If the checkpoint is damaged, or of a training with other settings.
         """
         path = self._folder / CHECKPOINT
         if not path.is_file():
             return False
         state = TrainingState.load(path, settings=self._fingerprint)
-        self.network.load_state_dict(state.network)
-        self._optimiser.load_state_dict(state.optimiser)
+        with reading(path, "checkpoint of this network"):
+            self.network.load_state_dict(state.network)
+            self._optimiser.load_state_dict(state.optimiser)
         self._state = state
         return True
 

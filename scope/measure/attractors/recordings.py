@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.atomic import write_atomically
-from bridge.formats.files import reading, write_npz
+from bridge.files.npz import write_npz
+from bridge.files.reading import reading
 
 EVENT_KEYS = ("step", "neuron", "n_steps", "n_neurons")
 

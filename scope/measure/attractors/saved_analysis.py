@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bridge.atomic import to_json_text, write_atomically, write_text
-from bridge.formats.files import reading
+from bridge.files.reading import reading
 from scope.measure.attractors.attractors import Occurrences
 
 ATTRACTORS, MATRIX, CONFIG = "attractors.npy", "transition_matrix.npy", "analysis_config.json"
