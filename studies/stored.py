@@ -158,7 +158,7 @@ class Stored:
         except UnidentifiedError as error:
             self._unknown = str(error)
         if store is None:
-            store = ResultStore(folder, key=self.key or "", n_items=len(self.items), check=False)
+            store = ResultStore(folder, key=self.key or "", n_items=len(self.items))
         self._store: Store = store
         self._results: Generator[tuple[int, Any], None, None] | None = None
         if not wiped:

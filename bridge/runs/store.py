@@ -5,7 +5,6 @@ Which items are run again, and when the folder goes, is decided in `studies.stor
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -33,36 +32,6 @@ _KEY_FILE = "job.json"
 _JSON_ENTRY = "json"
 
 
-def job_key(description: Any) -> str:
-    """Return a hash of what decides the results of a job: anything that JSON holds, and arrays.
-
-    Two jobs with the same key may share results. Leave out what cannot change a result (folders,
-    workers, the progress bar).
-    """
-    digest = hashlib.sha256()
-
-    def feed(value: Any) -> None:
-        if isinstance(value, np.ndarray):
-            array = np.ascontiguousarray(value)
-            digest.update(f"<{array.dtype}{array.shape}>".encode() + array.tobytes())
-        elif isinstance(value, Mapping):
-            digest.update(b"{")
-            for name in sorted(value, key=str):
-                digest.update(f"{name}:".encode())
-                feed(value[name])
-            digest.update(b"}")
-        elif isinstance(value, list | tuple):
-            digest.update(b"[")
-            for one in value:
-                feed(one)
-            digest.update(b"]")
-        else:
-            digest.update(f"{type(value).__name__} {value!r};".encode())
-
-    feed(description)
-    return digest.hexdigest()
-
-
 class ResultStore:
     """A folder that holds the finished items of one job; made when the first one is written.
 
@@ -74,15 +43,10 @@ class ResultStore:
     n_items : int
     """
 
-    def __init__(self, folder: str | Path, *, key: str, n_items: int, check: bool = True) -> None:
+    def __init__(self, folder: str | Path, *, key: str, n_items: int) -> None:
         self.folder = Path(folder).absolute()  # a compiled Brian2 run changes the directory
         self.n_items = n_items
         self._mark = {"key": key, "n_items": n_items}
-        if check and self.is_of_another_job():
-            raise ValueError(
-                f"{self.folder} holds unfinished results of another configuration; choose another "
-                "--out-dir, or clear this one with --wipe-dir"
-            )
 
     def is_of_another_job(self) -> bool:
         """Return whether the folder holds something that is not of this job; touches nothing."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.runs.parallel import count_cores, item_seeds, parallel_map
-from bridge.runs.store import ResultStore, job_key
+from bridge.runs.parallel import Failed, count_cores, guarded, item_seeds, parallel_map
+from bridge.runs.store import MISSING, ResultStore
 
 
 class Square:
@@ -58,15 +58,6 @@ def test_seeds_belong_to_items_and_not_to_their_number():
     drawn = {tuple(s.generate_state(4)) for s in five}
     assert len(drawn) == 5
     assert item_seeds(4, 1)[0].generate_state(1) != item_seeds(3, 1)[0].generate_state(1)
-
-
-def test_results_come_in_the_order_asked_for():
-    order = [3, 0, 2, 1]
-    results = list(parallel_map(Square, [1, 2, 3, 4], jobs=2, order=order))
-    assert [k for k, _ in results] == order
-    assert values(results) == [16, 1, 9, 4]
-    with pytest.raises(ValueError, match="every item once"):
-        list(parallel_map(Square, [1, 2], jobs=1, order=[0, 0]))
 
 
 def test_one_job_apart_leaves_this_process_free():
@@ -149,66 +140,63 @@ def test_bad_numbers_of_jobs_are_refused():
     assert 1 <= count_cores() <= (os.cpu_count() or 1)
 
 
+def test_guarded_tasks_say_what_failed_and_go_on():
+    make = guarded(functools.partial(Square, fail_at=3))
+    for how in ({"jobs": 1}, {"jobs": 2}, {"jobs": 2, "threads": True}):
+        found = dict(parallel_map(make, range(6), **how))
+        failed = found.pop(3)
+        assert isinstance(failed, Failed)
+        assert failed.error == "ValueError: item 3 is bad"
+        assert "in __call__" in failed.traceback
+        assert [found[k]["value"] for k in (0, 1, 2, 4, 5)] == [0, 1, 4, 16, 25]
+
+
 # ------------------------------------------------------------------------------------ the store
 
 
-def test_only_what_is_missing_is_computed(tmp_path):
-    def store():
-        return ResultStore(tmp_path / "s", key=job_key({"a": 1}), n_items=5)
-
-    results = parallel_map(Square, range(5), jobs=1, store=store())
-    assert [next(results)[0], next(results)[0]] == [0, 1]
-    results.close()
-    assert store().done() == [0, 1]
-    # A task with another offset betrays which items it has computed.
-    again = list(parallel_map(functools.partial(Square, 100), range(5), jobs=2, store=store()))
-    assert values(again) == [0, 1, 104, 109, 116]
-    assert store().done() == [0, 1, 2, 3, 4]
-
-
 def test_a_result_comes_back_as_it_was(tmp_path):
-    result = {
-        "row": {"rate": 0.1 + 0.2, "none": None, "nan": float("nan"), "name": "µ", "flag": True},
-        "spikes": np.array([[1, 2, 3]], dtype=np.int32), "empty": np.empty((0, 3), np.int32),
-    }  # fmt: skip
-    store = ResultStore(tmp_path / "s", key="k", n_items=1)
-    store.put(0, result)
-    found = store.get(0)
-    assert repr(found["row"]) == repr(result["row"])
-    for name in ("spikes", "empty"):
-        np.testing.assert_array_equal(found[name], result[name])
-        assert found[name].dtype == result[name].dtype
-    with pytest.raises(TypeError, match="array of objects"):
-        store.put(0, {"bad": np.array([object()])})
+    """Type by type, digit by digit, wherever it is nested."""
+    results = [
+        None, True, 3, 0.1 + 0.2, float("nan"), float("-inf"), "µ", [], (), {}, [1, (2.0, "a")],
+        np.float64(0.1), np.float32(0.1), np.int64(7), np.bool_(True), np.str_("ab"),
+        {"row": {"rate": -0.0, "none": None, "array": 1, "scalar": [["list", 0]]}},
+        {"spikes": np.array([[1, 2, 3]], dtype=np.int32), "empty": np.empty((0, 3), np.int32),
+         "deep": [{"in": np.array([1.5, np.nan])}], "zero": np.array(2.0)},
+    ]  # fmt: skip
+    store = ResultStore(tmp_path / "s", key="k", n_items=len(results))
+    for k, result in enumerate(results):
+        store.put(k, result)
+        found = store.get(k)
+        assert repr(found) == repr(result)
+        assert type(found) is type(result)
+    for name in ("spikes", "empty", "zero"):
+        assert store.get(len(results) - 1)[name].dtype == results[-1][name].dtype
+        assert store.get(len(results) - 1)[name].shape == results[-1][name].shape
+    assert store.done() == list(range(len(results)))
+    for bad in (np.array([object()]), object(), {1: 2}, {1}, [b"bytes"]):
+        with pytest.raises(TypeError, match="can't be kept"):
+            store.put(0, bad)
+    assert store.get(0) is None, "what was there stays"
 
 
-def test_a_damaged_item_is_computed_again(tmp_path):
-    store = ResultStore(tmp_path / "s", key="k", n_items=2)
-    list(parallel_map(Square, range(2), jobs=1, store=store))
-    (tmp_path / "s" / "000001.npz").write_bytes(b"half")
-    found = values(parallel_map(functools.partial(Square, 100), range(2), jobs=1, store=store))
-    assert found == [0, 101]
+def test_a_store_tells_whose_it_is_and_touches_nothing(tmp_path):
+    def store(key, n_items=2):
+        return ResultStore(tmp_path / "s", key=key, n_items=n_items)
 
-
-def test_items_of_another_job_are_not_mixed_in(tmp_path):
-    ResultStore(tmp_path / "s", key="one", n_items=2)
-    with pytest.raises(ValueError, match="another configuration"):
-        ResultStore(tmp_path / "s", key="other", n_items=2)
-    with pytest.raises(ValueError, match="another configuration"):
-        ResultStore(tmp_path / "s", key="one", n_items=3)
+    assert not store("one").is_of_another_job()
+    assert store("one").done() == []
+    assert store("one").get(0) is MISSING
+    assert not (tmp_path / "s").exists()
+    store("one").put(0, 1)
+    assert not store("one").is_of_another_job()
+    assert store("other").is_of_another_job()
+    assert store("one", 3).is_of_another_job()
     (tmp_path / "s" / "job.json").write_text("{")
-    with pytest.raises(ValueError, match="another configuration"):
-        ResultStore(tmp_path / "s", key="one", n_items=2)
-
-
-def test_the_key_sees_every_number():
-    base = {"values": [1.0, 2.0], "weights": {"w": np.eye(2)}}
-    same = {"weights": {"w": np.eye(2)}, "values": (1.0, 2.0)}
-    assert job_key(base) == job_key(same)
-    other = np.eye(2)
-    other[0, 0] = np.nextafter(1.0, 2.0)
-    assert job_key(base) != job_key({**base, "weights": {"w": other}})
-    assert job_key(base) != job_key({**base, "values": [1.0, 2.0000000000000004]})
+    assert store("one").is_of_another_job()
+    (tmp_path / "s" / "job.json").unlink()
+    assert store("one").is_of_another_job()  # items of nobody
+    store("one").remove()
+    assert not (tmp_path / "s").exists()
 
 
 # ------------------------------------------------------------------------------------ the cluster
@@ -224,7 +212,7 @@ def test_a_missing_extra_is_named(monkeypatch):
 
 def test_nobody_at_the_address_is_an_error_in_words(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("bridge.runs.parallel.CONNECT_S", 0.5)
+    monkeypatch.setattr("bridge.runs.cluster.CONNECT_S", 0.5)
     with pytest.raises(ValueError, match="no Dask scheduler there"):
         list(parallel_map(Square, [1], scheduler="tcp://127.0.0.1:9"))
 
