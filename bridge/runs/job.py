@@ -38,7 +38,7 @@ from bridge.runs.inherit import InheritedRun
 from bridge.runs.options import by_key
 from bridge.runs.resolve import Resolved
 from bridge.runs.sizes import check_size, make_spec
-from bridge.runs.stimuli import StimulusPlan, make_stimulus, plan_stimulus
+from bridge.runs.stimuli import StimulusPlan, encoder_of, make_stimulus, plan_stimulus
 
 log = logging.getLogger("pingbridge")
 
@@ -98,6 +98,8 @@ class Job:
             "n_steps": self.stimulus.n_steps,
             "n_trials": self.stimulus.n_trials,
             "n_input_spikes": len(self.stimulus.events),
+            "encoder": encoder_of(self.plan, self.resolved[InputOptions]),
+            "burn_in_ms": self.burn_in_ms,
             "bias_us_per_step": self.stimulus.bias_us,
             "weights_from": str(self.weights_from) if self.weights_from else None,
         }
@@ -364,6 +366,10 @@ def _worked_out(
         worked["readout_tau_out_ms"] = spec.tau_out_ms
     else:
         worked["ei_layers"] = spec.ei_layers or None
+        if readout in ("mem-mean", "spike-count"):
+            worked["readout_tau_out_ms"] = spec.readout.tau_out_ms
+        if readout == "li":
+            worked["tau_mem_ms"] = spec.readout.tau_li_ms
     weights, given = resolved[WeightOptions], resolved[InputOptions]
     options = dict(resolved.options)
     options[NetworkOptions] = dataclasses.replace(network, **worked)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bridge.atomic import PARTIAL_PREFIX, to_json_text
-from bridge.runs.content import content_hash
 from bridge.runs.marker import MARKER, read_marker
 
 RECORDS = frozenset({"config.json", "run.sh", "output.log", MARKER})
@@ -40,6 +39,8 @@ _HARMLESS = frozenset({
 
 def settings_key(config: Mapping[str, Any]) -> str:
     """Return a hash of the settings of a run that decide its results."""
+    from bridge.runs.content import content_hash  # numpy, which most of a start does without
+
     kept = {key: value for key, value in config.items() if key not in _HARMLESS}
     return content_hash(json.loads(to_json_text(kept)))
 

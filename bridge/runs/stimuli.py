@@ -140,7 +140,7 @@ def make_stimulus(resolved: Resolved, plan: StimulusPlan, spec: NetworkSpec) -> 
     elif plan.kind == "synthetic-spikes":
         if bias_us is None and not isinstance(spec, CubaSpec):
             bias_us = SYNTHETIC_BIAS_US
-        if given.encoder == "events":
+        if encoder_of(plan, given) == "events":
             made = _events(np.ones(spec.n_in), given, network, seed)
         else:
             made = synthetic.synthetic_spikes(
@@ -174,6 +174,18 @@ def make_stimulus(resolved: Resolved, plan: StimulusPlan, spec: NetworkSpec) -> 
     return made
 
 
+def encoder_of(plan: StimulusPlan, given: InputOptions) -> str | None:
+    """Return how the rates of an input become spikes; None for one that is spikes already."""
+    rates = plan.kind == "synthetic-spikes" or (
+        plan.kind == "dataset" and plan.dataset in ("scikit", "mnist")
+    )
+    if not rates:
+        return None
+    if given.encoder is None and plan.kind == "dataset" and given.stim_overdrive != 1.0:
+        return "events"
+    return given.encoder or "steps"
+
+
 def _from_sample(
     plan: StimulusPlan, given: InputOptions, network: NetworkOptions, seeds: list[int], seed: int
 ) -> Stimulus:
@@ -189,7 +201,7 @@ def _from_sample(
             n_steps=n_steps,
         )
     assert plan.sample.image is not None
-    if given.encoder == "events" or (given.encoder is None and given.stim_overdrive != 1.0):
+    if encoder_of(plan, given) == "events":
         return _events(plan.sample.image, given, network, seed)
     if given.stim_overdrive != 1.0:
         raise ValueError(

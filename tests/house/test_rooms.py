@@ -98,8 +98,8 @@ def imported(node):
 
 
 def test_bridge_reaches_up_in_no_other_form():
-    """No module by its name: one that a user types for a task of his own is the exception."""
-    allowed = {"bridge/rate_to_spike/task_factory.py"}
+    """No module by its name, but for those of users."""
+    allowed = {"bridge/rate_to_spike/task_factory.py", "bridge/runs/content.py"}
     for path in sources("bridge"):
         text = path.read_text()
         if re.search(r"import_module|__import__|find_spec\(", text):
