@@ -11,8 +11,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.datasets.idx import find_idx, read_idx
+from bridge.datasets.idx import MOST_BYTES, find_idx, idx_shape, read_idx
 from bridge.datasets.shd import ShdEvents, read_shd_labels
+from bridge.files.npz import read_npz
 
 SPLIT_SEED = 42
 """Seed of the cap and of the split, whatever the seed of the run (Source: pinglab)."""
@@ -21,6 +22,7 @@ MNIST_DIR_VARIABLE = "PINGBRIDGE_MNIST_DIR"
 SHD_DIR_VARIABLES = ("PINGLAB_SHD_DIR", "PINGBRIDGE_SHD_DIR")
 SHD_FILES = ("shd_train.h5", "shd_test.h5")
 _MNIST_SIDE = 28
+_KERAS = "mnist.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,28 +274,72 @@ def _load_mnist(parts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int
     """Return images (n, 28, 28) and labels of the parts ``train`` and ``t10k``, joined."""
     directory = mnist_directory()
     names = [f"{part}-{kind}-ubyte" for part in parts for kind in ("images-idx3", "labels-idx1")]
-    paths = [find_idx(directory, name) for name in names]
+    paths = [_find_mnist(directory, name) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
+    if missing and (directory / _KERAS).is_file():
+        return _load_keras(directory / _KERAS, parts)
     if missing:
         raise FileNotFoundError(
-            f"no {', '.join(missing)} (plain or .gz) in {directory}; put the MNIST files there, "
-            f"or set {MNIST_DIR_VARIABLE} to their folder"
+            f"no {', '.join(missing)} (plain or .gz) in {directory}, nor {_KERAS}; put the MNIST "
+            f"files there, or set {MNIST_DIR_VARIABLE} to their folder"
         )
     present = [path for path in paths if path is not None]
     images, labels = [], []
     for image_path, label_path in zip(present[::2], present[1::2], strict=True):
-        images.append(read_idx(image_path, n_dims=3))
         labels.append(read_idx(label_path, n_dims=1).astype(np.int64))
-        if images[-1].shape[1:] != (_MNIST_SIDE, _MNIST_SIDE):
-            raise ValueError(f"{image_path} holds images of {images[-1].shape[1:]}, not 28 x 28")
-        if len(images[-1]) != len(labels[-1]):
+        # From the header: images that don't belong to the labels are not unpacked.
+        n_images, *size = idx_shape(image_path, n_dims=3)
+        if size != [_MNIST_SIDE, _MNIST_SIDE]:
+            raise ValueError(f"{image_path} holds images of {tuple(size)}, not 28 x 28")
+        if n_images != len(labels[-1]):
             raise ValueError(
-                f"{image_path} holds {len(images[-1])} images but {label_path} "
-                f"{len(labels[-1])} labels"
+                f"{image_path} holds {n_images} images but {label_path} {len(labels[-1])} labels"
             )
-        if labels[-1].max(initial=0) >= DATASETS["mnist"].n_classes:
-            raise ValueError(f"{label_path} holds label {labels[-1].max()}; expected 0 to 9")
+        _check_digits(labels[-1], label_path)
+        images.append(read_idx(image_path, n_dims=3))
     return np.concatenate(images), np.concatenate(labels)
+
+
+def _find_mnist(directory: Path, name: str) -> Path | None:
+    """Return an IDX file in a folder, or where torchvision puts it below its own."""
+    for below in ("", "MNIST/raw", "raw"):
+        found = find_idx(directory / below, name)
+        if found is not None:
+            return found
+    return None
+
+
+def _load_keras(path: Path, parts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return images and labels of the one file that Keras keeps."""
+    sections = ["train" if part == "train" else "test" for part in parts]
+
+    def check(name: str, shape: tuple[int, ...]) -> None:
+        side = (_MNIST_SIDE, _MNIST_SIDE) if name.startswith("x_") else ()
+        if len(shape) != 1 + len(side) or shape[1:] != side or shape[0] > MOST_BYTES // 784:
+            raise ValueError(f"{name} has shape {shape}; expected (n, 28, 28) images, (n,) labels")
+
+    wanted = {f"{axis}_{section}" for section in sections for axis in "xy"}
+    found = read_npz(path, lambda name: name in wanted, check)
+    missing = sorted(wanted - set(found))
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}")
+    for section in sections:
+        images, labels = found[f"x_{section}"], found[f"y_{section}"]
+        if images.dtype != np.uint8 or labels.dtype.kind not in "iu":
+            raise ValueError(f"{path}: {section}: expected uint8 images and whole labels")
+        if len(images) != len(labels):
+            raise ValueError(f"{path} holds {len(images)} images but {len(labels)} labels")
+        _check_digits(labels, path)
+    return (
+        np.concatenate([found[f"x_{section}"] for section in sections]),
+        np.concatenate([found[f"y_{section}"].astype(np.int64) for section in sections]),
+    )
+
+
+def _check_digits(labels: NDArray[np.integer], path: Path) -> None:
+    if len(labels) and not 0 <= labels.min() <= labels.max() < DATASETS["mnist"].n_classes:
+        wrong = labels.max() if labels.min() >= 0 else labels.min()
+        raise ValueError(f"{path} holds label {wrong}; expected 0 to 9")
 
 
 def _shd_paths() -> tuple[Path, ...]:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    import h5py
+from bridge.files.hdf5 import check_packing, child, dataset, open_hdf5, take
+from bridge.files.reading import Allowance, FileContentError
 
 N_UNITS = 700
 N_CLASSES = 20
@@ -30,13 +30,18 @@ def read_shd_labels(path: Path) -> NDArray[np.int64]:
     FileNotFoundError
         If there is no such file.
     """
-    with _open(path) as file:
-        labels = np.asarray(file["labels"], dtype=np.int64).ravel()
-        sizes = {len(labels), len(file["spikes/times"]), len(file["spikes/units"])}
-    if len(sizes) > 1:
-        raise ValueError(f"{path}: labels, spikes/times and spikes/units differ in length")
+    with _open(path) as (file, times, units):
+        n_labels = dataset(file, "labels").size
+        if {len(times), len(units)} != {n_labels}:
+            raise FileContentError(
+                f"{path}: labels, spikes/times and spikes/units differ in length"
+            )
+        held = take(file, "labels").ravel()
+    labels: NDArray[np.int64] = held.astype(np.int64)
+    if not np.array_equal(labels, held):
+        raise FileContentError(f"{path}: labels must be whole numbers")
     if labels.size and not 0 <= labels.min() <= labels.max() < N_CLASSES:
-        raise ValueError(f"{path}: labels must lie in 0 to {N_CLASSES - 1}")
+        raise FileContentError(f"{path}: labels must lie in 0 to {N_CLASSES - 1}")
     return labels
 
 
@@ -64,17 +69,21 @@ def read_shd_samples(path: Path, index: ArrayLike) -> EventLists:
     Source: Cramer, Stradmann, Schemmel & Zenke (2020), IEEE TNNLS 33:2744.
     """
     times_s, units = [], []
-    with _open(path) as file:
+    with _open(path) as (_, held_times, held_units):
+        allowance = Allowance(path)  # many samples may be one and the same in the file
         for k in np.asarray(index, dtype=np.int64).ravel().tolist():
             # The files hold float16 seconds; products with 1000 need more digits.
-            times_s.append(np.asarray(file["spikes/times"][k], dtype=np.float64))
-            units.append(np.asarray(file["spikes/units"][k], dtype=np.int64))
+            times_s.append(np.asarray(held_times[k], dtype=np.float64))
+            units.append(np.asarray(held_units[k], dtype=np.int64))
+            allowance.spend(times_s[-1].nbytes + units[-1].nbytes, f"sample {k}")
             if len(times_s[-1]) != len(units[-1]):
-                raise ValueError(
+                raise FileContentError(
                     f"{path}: sample {k} has {len(times_s[-1])} times but {len(units[-1])} units"
                 )
+            if not np.isfinite(times_s[-1]).all():
+                raise FileContentError(f"{path}: sample {k} has times that are not finite")
             if len(units[-1]) and not 0 <= units[-1].min() <= units[-1].max() < N_UNITS:
-                raise ValueError(f"{path}: sample {k} has units outside 0 to {N_UNITS - 1}")
+                raise FileContentError(f"{path}: sample {k} has units outside 0 to {N_UNITS - 1}")
     return times_s, units
 
 
@@ -114,17 +123,22 @@ class ShdEvents:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    import h5py
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path} is not a whole HDF5 file ({error}); fetch it again") from error
-    with file:
-        missing = [name for name in ("labels", "spikes/times", "spikes/units") if name not in file]
+def _open(path: Path) -> Iterator[tuple[h5py.File, h5py.Dataset, h5py.Dataset]]:
+    """Open an SHD file: the file, its times and its units, one list for each sample."""
+    with open_hdf5(path, what="SHD file") as file:
+        group = child(file, "spikes") if "spikes" in file else {}
+        missing = [] if "labels" in file else ["labels"]
+        missing += [f"spikes/{name}" for name in ("times", "units") if name not in group]
         if missing:
-            raise ValueError(f"{path} is not an SHD file: it lacks {', '.join(missing)}")
-        yield file
+            raise FileContentError(f"{path} is not an SHD file: it lacks {', '.join(missing)}")
+        events = []
+        for name in ("times", "units"):
+            held = dataset(group, name)
+            kind = h5py.check_vlen_dtype(held.dtype)
+            if held.ndim != 1 or kind is None or np.dtype(kind).kind not in "fiu":
+                raise FileContentError(
+                    f"{path} is not an SHD file: spikes/{name} must hold a list for each sample"
+                )
+            check_packing(held, Allowance(path))
+            events.append(held)
+        yield file, *events

@@ -157,6 +157,53 @@ def test_mnist_is_read_from_any_usual_spelling(mnist_folder, gz, dotted):
     assert_array_equal(flat.test_index, rows.test_index)
 
 
+@pytest.mark.parametrize("below", ["MNIST/raw", "raw"])
+def test_mnist_is_found_where_torchvision_puts_it(mnist_folder, below):
+    (mnist_folder / below).mkdir(parents=True)
+    images, labels = write_mnist(mnist_folder / below)
+    assert_array_equal(load("mnist").images, images.reshape(100, 784) / 255.0)
+    assert_array_equal(load("mnist").labels, labels)
+
+
+def test_mnist_is_read_from_the_file_of_keras(mnist_folder):
+    images, labels = write_mnist(mnist_folder)
+    expected = load("mnist")
+    for path in mnist_folder.iterdir():
+        path.unlink()
+    arrays = {"x_train": images[:N_TRAIN], "y_train": labels[:N_TRAIN],
+              "x_test": images[N_TRAIN:], "y_test": labels[N_TRAIN:]}  # fmt: skip
+    path = mnist_folder / "mnist.npz"
+    np.savez(path, **arrays)
+    assert_array_equal(load("mnist").images, expected.images)
+    assert_array_equal(load("mnist").labels, expected.labels)
+    assert select("mnist", 4, 2).index == np.flatnonzero(labels[N_TRAIN:] == 4)[2]
+    for change, message in (
+        ({"y_test": np.full(N_TEST, 10)}, r"mnist\.npz holds label 10"),
+        ({"y_test": np.full(N_TEST, -1)}, r"mnist\.npz holds label -1"),
+        ({"y_test": labels[:7]}, "holds 40 images but 7 labels"),
+        ({"x_test": np.zeros((N_TEST, 784), np.uint8)}, "x_test has shape"),
+        ({"x_test": np.zeros((N_TEST, 28, 28))}, "expected uint8 images"),
+    ):
+        np.savez(path, **arrays | change)
+        with pytest.raises(ValueError, match=message) as caught:
+            select("mnist", 0, 0)
+        assert str(path) in str(caught.value)
+    np.savez(path, **{name: arrays[name] for name in ("x_train", "y_train", "x_test")})
+    with pytest.raises(ValueError, match=r"mnist\.npz lacks y_test"):
+        load("mnist")
+
+
+def test_mnist_files_that_were_unpacked_and_kept_their_ending(mnist_folder):
+    images, _ = write_mnist(mnist_folder)
+    for path in list(mnist_folder.iterdir()):
+        path.rename(f"{path}.gz")
+    assert_array_equal(load("mnist").images, images.reshape(100, 784) / 255.0)
+    for path in list(mnist_folder.iterdir()):  # and packed ones that lost it
+        path.with_suffix("").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert_array_equal(load("mnist").images, images.reshape(100, 784) / 255.0)
+
+
 def test_mnist_selection_needs_the_test_part_only(mnist_folder):
     images, labels = write_mnist(mnist_folder, parts=("t10k",))
     expected = N_TRAIN + np.flatnonzero(labels[N_TRAIN:] == 4)[2]
@@ -308,10 +355,10 @@ def test_missing_shd_names_files_folder_and_variable(shd_folder):
 
 def test_damaged_shd_files_are_refused_by_name(tmp_path):
     path = tmp_path / "shd_test.h5"
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(FileNotFoundError, match="no such file"):
         read_shd_labels(path)
     path.write_bytes(b"not HDF5 at all")
-    with pytest.raises(ValueError, match=r"shd_test\.h5 is not a whole HDF5 file"):
+    with pytest.raises(ValueError, match=r"shd_test\.h5 is damaged or not a usable SHD file"):
         read_shd_labels(path)
     write_shd_file(path, 20, seed=0)
     with h5py.File(path, "a") as file:
@@ -332,6 +379,17 @@ def test_damaged_shd_files_are_refused_by_name(tmp_path):
         file["labels"] = np.zeros(3)
     with pytest.raises(ValueError, match="differ in length"):
         read_shd_labels(path)
+    with h5py.File(path, "a") as file:
+        del file["labels"]
+        file["labels"] = np.full(20, 0.5)
+    with pytest.raises(ValueError, match="labels must be whole numbers"):
+        read_shd_labels(path)
+    with h5py.File(path, "a") as file:
+        del file["labels"]
+        file["labels"] = np.zeros(20)
+        file["spikes/times"][3] = np.array([np.inf], dtype=np.float16)
+    with pytest.raises(ValueError, match="sample 3 has times that are not finite"):
+        read_shd_samples(path, [3])
     with h5py.File(path, "a") as file:
         del file["spikes/times"]
     with pytest.raises(ValueError, match="it lacks spikes/times"):
