@@ -1,0 +1,189 @@
+"""Trained weights over a test set: at one time step or at many, in torch, Brian2 or both."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bridge.runs.groups import ExecutionOptions
+from bridge.runs.groups_train import EvaluationOptions
+from studies.common import engine_options
+from studies.oscilloscope import learning as shared
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bridge.evaluation import Evaluation
+    from bridge.network.stimulus import Stimulus
+    from bridge.network.task import Task
+    from bridge.recording import Recording
+    from bridge.runs.job import Job
+
+log = logging.getLogger("pingbridge")
+
+
+class EvaluationSweep:
+    """The grids of an evaluation, and the input at each of them.
+
+    Parameters
+    ----------
+    job : Job
+    task : Task
+    train_dt_ms : float, ms, or None
+        Step at which the weights were trained.
+
+    Raises
+    ------
+    ValueError
+        For a dt that is not legal for the network or does not divide the trial.
+    """
+
+    def __init__(self, job: Job, task: Task, *, train_dt_ms: float | None) -> None:
+        options = job.resolved[EvaluationOptions]
+        self.is_sweep = options.dt_sweep is not None
+        dts = sorted(set(options.dt_sweep or (task.dt_ms,)))
+        self.train_dt_ms, self.mode = train_dt_ms, options.frozen_inputs_mode
+        self.held_dt_ms = train_dt_ms or task.dt_ms
+        self.tasks = {dt: task.at(dt) for dt in dts}  # refuses a dt that does not divide t_ms
+        self.index = task.dataset.test_index
+        from bridge.network.steps import step_constants
+
+        for dt in dts:
+            step_constants(job.spec, dt)
+        self.encoders: dict[float, Callable[[NDArray[np.int64]], Stimulus]] = {
+            dt: partial(self._encode, dt) for dt in dts
+        }
+
+    def _encode(self, dt_ms: float, chosen: NDArray[np.int64]) -> Stimulus:
+        """Return samples at a dt: encoded there, or carried over from the training dt."""
+        from bridge.network.encoders import EVAL_SEED, FROZEN_SEED
+        from bridge.network.transport import transport
+
+        task = self.tasks[dt_ms]
+        if self.mode is None or not task.is_noisy:
+            return task.encode(chosen, seed=EVAL_SEED)
+        seed = FROZEN_SEED
+        held = task.at(self.held_dt_ms).encode(chosen, seed=seed)
+        return transport(
+            held, dt_ms, self.mode,  # type: ignore[arg-type]  # choices of the option
+            encode=lambda other: task.at(other).encode(chosen, seed=seed),
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationBackend:
+    """One way to run the network: over the test set, and over one sample with a recording."""
+
+    evaluate: Callable[[EvaluationSweep, float], Evaluation]
+    record: Callable[[Stimulus], Recording]
+
+
+def evaluation_backend(name: str, job: Job, *, alone: bool) -> EvaluationBackend:
+    """Return a way to run the network.
+
+    Parameters
+    ----------
+    name : {"brian", "torch"}
+    job : Job
+    alone : bool
+        No other one runs it, too: flags that both have are meant for this one.
+    """
+    options = job.resolved[ExecutionOptions]
+    if name == "brian":
+        from sim_brian.ping.evaluate import evaluate as evaluate_brian
+        from sim_brian.ping.run import simulate
+
+        brian_only = dataclasses.replace(
+            options, backend="brian", dtype=options.dtype if alone else None,
+            train_kernel="auto",
+            deterministic=False,
+        )  # fmt: skip
+        engine = engine_options(dataclasses.replace(
+            job.resolved, options={**job.resolved.options, ExecutionOptions: brian_only},
+        ))  # fmt: skip
+
+        def in_brian(sweep: EvaluationSweep, dt_ms: float) -> Evaluation:
+            return evaluate_brian(
+                job.spec, job.weights, sweep.tasks[dt_ms], sweep.index, engine=engine,
+                encode=sweep.encoders[dt_ms],
+            )  # fmt: skip
+
+        def sample_in_brian(stimulus: Stimulus) -> Recording:
+            return simulate(job.spec, job.weights, stimulus, seed=job.seed, engine=engine)[0]
+
+        return EvaluationBackend(evaluate=in_brian, record=sample_in_brian)
+    from train_torch.network.evaluate import evaluate as evaluate_torch
+    from train_torch.network.simulate import record
+
+    kernel = shared.check_kernel(
+        job, shared.make_network(job, weights=job.weights, dt_ms=job.stimulus.dt_ms)
+    )
+
+    def in_torch(sweep: EvaluationSweep, dt_ms: float) -> Evaluation:
+        n_batches = -(-len(sweep.index) // 64)
+        return evaluate_torch(
+            shared.make_network(job, weights=job.weights, dt_ms=dt_ms),
+            sweep.tasks[dt_ms], sweep.index, kernel=kernel, encode=sweep.encoders[dt_ms],
+            progress=shared.bar_over(n_batches, what=f"dt {dt_ms:g} ms"),
+        )  # fmt: skip
+
+    def sample_in_torch(stimulus: Stimulus) -> Recording:
+        network = shared.make_network(job, weights=job.weights, dt_ms=stimulus.dt_ms)
+        return record(network, stimulus, kernel=kernel)
+
+    return EvaluationBackend(evaluate=in_torch, record=sample_in_torch)
+
+
+def evaluate_at_all(
+    job: Job, sweep: EvaluationSweep, runners: Mapping[str, EvaluationBackend]
+) -> dict[str, dict[float, Evaluation]]:
+    """Return the evaluation at each dt by backend, printing the table as it grows."""
+    found: dict[str, dict[float, Evaluation]] = {name: {} for name in runners}
+    for dt_ms in sweep.tasks:
+        for name, backend in runners.items():
+            found[name][dt_ms] = backend.evaluate(sweep, dt_ms)
+    for name, points in found.items():
+        reference = next((e.acc for dt, e in points.items() if _same(dt, sweep.train_dt_ms)), None)
+        log.info("%s%9s %9s %9s %9s", f"{name:6}", "dt ms", "acc %", "change", "E Hz")
+        for dt_ms, point in points.items():
+            log.info(
+                "      %9g %9.2f %9s %9.2f%s", dt_ms, point.acc,
+                "-" if reference is None else f"{point.acc - reference:+.2f}", hidden_hz(point),
+                "  trained here" if _same(dt_ms, sweep.train_dt_ms) else "",
+            )  # fmt: skip
+    if len(found) == 2:
+        for dt_ms, line in agreement(found).items():
+            log.info(
+                "dt %g ms: %d of %d predictions equal, logits differ by at most %.3g",
+                dt_ms, line["n_equal_predictions"], line["n"], line["max_logit_difference"],
+            )  # fmt: skip
+    return found
+
+
+def agreement(found: Mapping[str, Mapping[float, Evaluation]]) -> dict[float, dict[str, Any]]:
+    """Return how the predictions of two backends compare at each dt."""
+    import numpy as np
+
+    one, other = found.values()
+    return {
+        dt: {
+            "n": len(one[dt].labels),
+            "n_equal_predictions": int((one[dt].predictions == other[dt].predictions).sum()),
+            "max_logit_difference": float(np.abs(one[dt].logits - other[dt].logits).max()),
+        }
+        for dt in one
+    }
+
+
+def _same(dt_ms: float, other_ms: float | None) -> bool:
+    return other_ms is not None and abs(dt_ms - other_ms) <= 1e-9 * other_ms
+
+
+def hidden_hz(point: Evaluation) -> float:
+    """Return the rate of the deepest E layer."""
+    deepest = max((p for p in point.rates_hz if p.startswith("e")), key=lambda p: int(p[1:]))
+    return point.rates_hz[deepest]
