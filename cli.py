@@ -17,8 +17,11 @@ from typing import Any
 import argh
 
 from bridge.home import version
+from bridge.runs.complaint import FAILED, exit_code, one_line
+from bridge.runs.interrupts import Interruption, interruptible
 from bridge.runs.options import parent_parser
 from bridge.runs.parser import Parser
+from bridge.runs.standard_streams import guarded_streams
 from studies import common
 from studies.commands import COMMAND_GROUPS, COMMANDS, Command, command_name
 
@@ -52,37 +55,44 @@ def _add_commands(parsers: Any, commands: tuple[Command, ...]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 (it failed), or 2 (the input was wrong)."""
+    """Run a command and return its exit code.
+
+    0; 1 if it failed; 2 if the input was wrong; 70 for a mistake of this program; 130, 143 or 129
+    if it was asked to end (Ctrl-C, SIGTERM, SIGHUP).
+    """
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser()
-    if not words:
-        parser.print_help()
-        return 0
+    with guarded_streams() as out, interruptible() as interruption:
+        code = _run(words, interruption)
+        out.flush()
+        if code == 0 and out.failure is not None:
+            reason = out.failure.strerror or out.failure
+            print(f"error: standard output can't be written ({reason})", file=sys.stderr)
+            code = FAILED
+    return code
+
+
+def _run(words: list[str], interruption: Interruption) -> int:
     from bridge.runs.console import configure_logging
 
-    configure_logging()
-    common.ARGV[:] = words
     try:
+        parser = build_parser()
+        if not words:
+            parser.print_help()
+            return 0
+        configure_logging()
+        common.ARGV[:] = words
         with _warnings_as_lines():
             argh.dispatch(parser, words, completion=False)
-    except (ValueError, TypeError, OSError) as error:
-        return _complain(error, 2)
-    except (RuntimeError, MemoryError) as error:
-        return _complain(error, 1)
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
+    except BaseException as error:
+        if interruption.signal_number is not None or isinstance(error, KeyboardInterrupt):
+            # Whatever it became on its way: a broken pool of workers, a program that was killed.
+            print("error: interrupted", file=sys.stderr)
+            return interruption.exit_code
+        if isinstance(error, SystemExit) or os.environ.get("PINGBRIDGE_TRACEBACK"):
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return exit_code(error)
     return 0
-
-
-def _complain(error: BaseException, code: int) -> int:
-    if os.environ.get("PINGBRIDGE_TRACEBACK"):
-        raise error
-    text = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
-    return code
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -88,6 +89,34 @@ def watched(pids: list[int]) -> Iterator[None]:
             yield
         finally:
             guard.kill()
+
+
+@contextlib.contextmanager
+def same_modules() -> Iterator[dict[str, str]]:
+    """Let the Python programs that are started inside import what this one does.
+
+    By itself ``python -m`` looks into the working folder first, where a bridge.py or random.py of
+    the user's own may lie.
+
+    Yields
+    ------
+    dict of str to str
+        The environment variables that do it, for programs that are started later.
+    """
+    modules = {
+        "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path),
+        "PYTHONSAFEPATH": "1",
+    }
+    before = {name: os.environ.get(name) for name in modules}
+    os.environ.update(modules)
+    try:
+        yield modules
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def start_of(pid: int) -> str | None:

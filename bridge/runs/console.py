@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -104,7 +105,7 @@ def open_log_file(path: Path) -> logging.Handler:
     What was said since :func:`configure_logging`, before there was a file, comes first. Returns the
     handler; end it with :func:`close_log_file`.
     """
-    handler = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
+    handler = _LogFile(path, mode="a", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_FileFormatter("%(asctime)s %(levelname)s %(message)s"))
     for early in [one for one in LOG.handlers if isinstance(one, _Early)]:
         LOG.removeHandler(early)
@@ -142,13 +143,30 @@ class _StdoutHandler(logging.StreamHandler):
         return sys.stdout
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Fall silent where nobody listens any more (``| head``); the run itself goes on."""
-        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+        """Fall silent where nobody can be told any more; the run itself goes on."""
+        if isinstance(sys.exc_info()[1], OSError | ValueError):
+            self.setLevel(logging.CRITICAL + 1)  # not removed: the logger goes through its list
+        else:
+            super().handleError(record)
+
+
+class _LogFile(logging.FileHandler):
+    """A file that, once it can't be written, says so and falls silent."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
             super().handleError(record)
             return
-        self.setLevel(logging.CRITICAL + 1)  # not removed: the logger is going through its list
-        # What is still buffered would raise again when the interpreter flushes it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        self.setLevel(logging.CRITICAL + 1)
+        LOG.warning(
+            "%s can't be written (%s); the run goes on without it",
+            self.baseFilename, error.strerror or error,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what could not be written still can't
+            super().close()
 
 
 class _ConsoleFormatter(logging.Formatter):

@@ -23,6 +23,7 @@ from typing import Any
 
 from bridge.atomic import PARTIAL_PREFIX, to_json_text, write_atomically, write_text
 from bridge.home import HOME, project
+from bridge.runs.complaint import is_bug
 from bridge.runs.console import LOG, close_log_file, open_log_file
 from bridge.runs.marker import MARKER, Marker, claim, refuse_live
 from bridge.runs.options import Options, parameters
@@ -347,6 +348,7 @@ class RunFolder:
         if self._log_file is None:
             return
         user_error = isinstance(error, ValueError | TypeError | OSError | KeyboardInterrupt)
+        user_error = user_error and not is_bug(error)
         record = LOG.makeRecord(
             LOG.name,
             logging.ERROR,

@@ -7,17 +7,17 @@ own for each item, spawned from one.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import hashlib
 import os
 import pickle
 import sys
-import tempfile
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bridge.runs.store import MISSING, Result, ResultStore
+from bridge.children import kill_programs_of, same_modules
+from bridge.runs.cluster import connect
+from bridge.runs.store import Result
+from bridge.scratch import Scratch
 
 Task = Callable[..., Result]
 """Called with an item, and with its seed where seeds are asked for."""
@@ -46,44 +49,12 @@ class Failed:
     traceback: str
 
 
-CONNECT_S = 10.0
-"""How long (s) a Dask scheduler may take to answer."""
-
-
 def count_cores() -> int:
     """Return the cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def same_modules() -> Iterator[dict[str, str]]:
-    """Let the Python programs that are started inside import what this one does.
-
-    By itself ``python -m`` looks into the working folder first, where a bridge.py or random.py of
-    the user's own may lie.
-
-    Yields
-    ------
-    dict of str to str
-        The environment variables that do it, for programs that are started later.
-    """
-    modules = {
-        "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path),
-        "PYTHONSAFEPATH": "1",
-    }
-    before = {name: os.environ.get(name) for name in modules}
-    os.environ.update(modules)
-    try:
-        yield modules
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def item_seeds(seed: int, n_items: int) -> list[np.random.SeedSequence]:
@@ -100,8 +71,6 @@ def parallel_map(
     apart: bool = False,
     threads: bool = False,
     seed: int | None = None,
-    order: Sequence[int] | None = None,
-    store: ResultStore | None = None,
     label: str | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Yield (index, result) for every item, each as soon as it and those before it are there.
@@ -129,10 +98,6 @@ def parallel_map(
     seed : int, optional
         If given, the function is called with an item and a `numpy.random.SeedSequence` that
         depends on `seed` and the item's index alone.
-    order : sequence of int, optional
-        Indices in the order in which they are started and yielded; default as they stand.
-    store : ResultStore, optional
-        Finished items are written to it, and those that it holds are not computed again.
     label : str, optional
         Shows a progress bar of that name on a terminal.
 
@@ -143,49 +108,35 @@ def parallel_map(
     """
     if jobs is not None and jobs < 1:
         raise ValueError(f"--jobs = {jobs} must be at least 1")
-    indices = list(range(len(items)) if order is None else order)
-    if sorted(indices) != list(range(len(items))):
-        raise ValueError("order must name every item once")
     seeds = None if seed is None else item_seeds(seed, len(items))
-    held = set(store.done()) if store is not None else set()
 
     def arguments(index: int) -> tuple[Any, ...]:
         return (items[index],) if seeds is None else (items[index], seeds[index])
 
-    jobs = count_cores() if jobs is None else jobs
-    jobs = min(jobs, max(len(indices) - len(held), 1))
+    jobs = min(count_cores() if jobs is None else jobs, max(len(items), 1))
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(
             _open_pool(make_task, jobs, scheduler, apart=apart, threads=threads)
         )
-        bar = stack.enter_context(progress(label, len(indices)))
-        waiting = iter(indices)
-        started: deque[tuple[int, Any]] = deque()  # (index, future, or a result that was held)
+        bar = stack.enter_context(progress(label, len(items)))
+        waiting = iter(range(len(items)))
+        started: deque[Any] = deque()
 
         def start_next() -> None:
             for index in waiting:
-                stored = store.get(index) if store is not None and index in held else MISSING
-                started.append(
-                    (index, pool.start(arguments(index)) if stored is MISSING else stored)
-                )
+                started.append(pool.start(arguments(index)))
                 return
 
         for _ in range(2 * pool.width):
             start_next()
-        while started:
-            index, outcome = started.popleft()
-            if isinstance(outcome, dict):
-                result: Result = outcome
-            else:
-                result = _finished(outcome, [f for _, f in started])
-                if store is not None:
-                    store.put(index, result)
+        for index in range(len(items)):
+            result = _finished(started.popleft(), started)
             start_next()
             bar.update(1)
             yield index, result
 
 
-def _finished(future: Any, others: Sequence[Any]) -> Result:
+def _finished(future: Any, others: Iterable[Any]) -> Result:
     """Return the result of a future, or raise the first error that any of them has met."""
     pending = {future, *(f for f in others if isinstance(f, Future))}
     while isinstance(future, Future) and not future.done():
@@ -269,13 +220,38 @@ class _Threads:
         self.width = jobs
         self._task = make_task()
         self._executor = ThreadPoolExecutor(max_workers=jobs)
+        self._busy: set[int] = set()
+        self._lock = threading.Lock()
 
     def start(self, arguments: tuple[Any, ...]) -> Any:
-        return self._executor.submit(self._task, *arguments)
+        return self._executor.submit(self._run, arguments)
 
-    def close(self) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    def _run(self, arguments: tuple[Any, ...]) -> Result:
+        me = threading.get_ident()
+        with self._lock:
+            self._busy.add(me)
+        try:
+            return self._task(*arguments)
+        finally:
+            with self._lock:
+                self._busy.discard(me)
+
+    def close(self, failed: bool) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        if failed:  # nobody wants what is still running
+            with self._lock:
+                kill_programs_of(self._busy)
+                for thread in self._busy:
+                    _interrupt(thread)
+        self._executor.shutdown(wait=True)
         _close(self._task)
+
+
+def _interrupt(thread: int) -> None:
+    """Raise KeyboardInterrupt in a thread, as soon as it is at Python code again."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt)
+    )
 
 
 class _Processes:
@@ -286,10 +262,9 @@ class _Processes:
 
         self.width = jobs
         payload = pickled(make_task)
-        handle, name = tempfile.mkstemp(prefix="pingbridge-task-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-        self._payload = Path(name)
+        self._scratch = Scratch()
+        self._payload = self._scratch.path / "task"
+        self._payload.write_bytes(payload)
         self._token = hashlib.sha256(payload).hexdigest()
         # One thread for the linear algebra of each process: together they have the cores.
         environment = dict.fromkeys(
@@ -310,29 +285,15 @@ class _Processes:
             for _ in range(4 * self.width):  # each process takes one, as far as chance wills
                 self._executor.submit(_forget)
         self._executor.shutdown(wait=True, kill_workers=failed)
-        self._payload.unlink(missing_ok=True)
+        self._scratch.close()
 
 
 class _Dask:
     """Workers of a Dask cluster."""
 
     def __init__(self, make_task: Callable[[], Task], address: str) -> None:
-        try:
-            from distributed import Client
-        except ImportError:
-            raise ValueError(
-                "--scheduler needs dask.distributed (pip install 'pingbridge[cluster]')"
-            ) from None
-        try:
-            self._client = Client(address, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"--scheduler {address}: no Dask scheduler there ({reason})") from None
-        threads = self._client.nthreads()
-        if not threads:
-            self._client.close()
-            raise ValueError(f"--scheduler {address}: the scheduler has no workers; start some")
-        self.width = sum(threads.values())
+        self._client = connect(address)
+        self.width = sum(self._client.nthreads().values())
         payload = pickled(make_task)
         self._token = hashlib.sha256(payload).hexdigest()
         (self._payload,) = self._client.scatter([payload], broadcast=True)
@@ -374,10 +335,12 @@ def _open_pool(
             dask.close()
     elif threads:
         several = _Threads(make_task, jobs)
+        failed = True
         try:
             yield several
+            failed = False
         finally:
-            several.close()
+            several.close(failed)
     elif jobs == 1 and not apart:
         here = _Here(make_task)
         try:

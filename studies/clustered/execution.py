@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.runs.parallel import count_cores, pickled, same_modules
+from bridge.runs.cluster import own_cluster
+from bridge.runs.parallel import count_cores, pickled
 from studies.stored import Run, step_runner
 
 EXECUTORS = ("thread", "process", "dask")
@@ -86,26 +87,10 @@ class Workers:
         return run
 
 
-@contextlib.contextmanager
-def _scheduler(address: str | None, max_workers: int | None) -> Iterator[str]:
+def _scheduler(
+    address: str | None, max_workers: int | None
+) -> contextlib.AbstractContextManager[str]:
     """Give the address of a Dask scheduler, starting one with workers where there is none."""
     if address is not None:
-        yield address
-        return
-    try:
-        from distributed import Client
-        from distributed.deploy.subprocess import SubprocessCluster
-    except ImportError:
-        raise ValueError(
-            "executor dask needs dask.distributed (pip install 'pingbridge[cluster]')"
-        ) from None
-    n_workers = max_workers or count_cores()
-    # Programs of their own, not forked or spawned ones: a user's script is not run again.
-    settings: dict[str, Any] = {"dashboard_address": None, "silence_logs": 40}
-    with same_modules():
-        cluster = SubprocessCluster(n_workers=n_workers, threads_per_worker=1, **settings)
-    with cluster:
-        found = cluster.scheduler_address
-        with Client(found, set_as_default=False) as client:
-            client.wait_for_workers(n_workers, timeout=60)
-        yield found
+        return contextlib.nullcontext(address)
+    return own_cluster(max_workers or count_cores())
