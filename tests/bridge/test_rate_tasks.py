@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from user_tasks import PulseTask
 
-from bridge.rate_to_spike import AbstractTask, GoNogoTask, ManteTask, TaskFactory, XORTask
+from bridge.rate_to_spike import GoNogoTask, ManteTask, TaskFactory, XORTask
 from bridge.rate_to_spike.names import guess_task
 from bridge.rate_to_spike.tasks import draws_from
 
@@ -143,27 +144,10 @@ def test_missing_settings_and_unknown_types():
         TaskFactory.register_task("mine", dict)
 
 
-class Hold(AbstractTask):
+class Hold(PulseTask):
     """A task of a user: hold the sign of a pulse."""
 
     name = "hold"
-    n_in = 1
-    required = ("T", "stim_on", "stim_dur")
-    trial_types = ("up", "down")
-
-    def validate_settings(self):
-        self._require(last_step="stim_on + stim_dur")
-
-    def generate_stimulus(self, trial_type=None, seed=False):
-        chosen = trial_type or ("up" if draws_from(seed).random() < 0.5 else "down")
-        u = np.zeros((1, self.n_steps))
-        u[0, self.settings["stim_on"] : self._end] = 1 if chosen == "up" else -1
-        return u, chosen
-
-    def generate_target(self, label, seed=False):
-        z = np.zeros(self.n_steps - 1)
-        z[self._end :] = self.expected_response(label)
-        return z
 
 
 def test_a_task_without_rules_says_what_it_lacks():

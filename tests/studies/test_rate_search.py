@@ -9,10 +9,10 @@ import pytest
 import scipy.io
 from killed import kill_when_held
 from rate_models import NUMPY, SHORT, fields, model_file
+from user_tasks import PulseTask
 
 from bridge.rate_to_spike.trials import draw_trials, task_of
 from studies.rate_to_spike import (
-    AbstractTask,
     GoNogoSpikingTask,
     LIFConverter,
     LIFEvaluator,
@@ -251,30 +251,11 @@ lambda_grid_search({str(path)!r}, "go-nogo", 500, [10, 15], engine=EngineOptions
     assert RateModel.load(path).number("opt_scaling_factor") is None
 
 
-class Flip(AbstractTask):
+class Flip(PulseTask):
     """A task of a user: answer with the opposite sign."""
 
     name = "flip"
-    n_in = 1
-    required = ("T", "stim_on", "stim_dur")
     defaults = SHORT
-    trial_types = ("up", "down")
-
-    def validate_settings(self):
-        self._require(last_step="stim_on + stim_dur")
-
-    def generate_stimulus(self, trial_type=None, seed=False):
-        from bridge.rate_to_spike.tasks import draws_from
-
-        chosen = trial_type or ("up" if draws_from(seed).random() < 0.5 else "down")
-        u = np.zeros((1, self.n_steps))
-        u[0, self.settings["stim_on"] : self._end] = 1.0 if chosen == "up" else -1.0
-        return u, chosen
-
-    def generate_target(self, label, seed=False):
-        z = np.zeros(self.n_steps - 1)
-        z[self._end :] = self.expected_response(label)
-        return z
 
     def response_window(self):
         return self._end, self.n_steps
