@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from bridge.clustered.external import BETA
 from bridge.mean_field import LIFMeanField, landscape_results, random_starts, reduced_landscape
 from bridge.mean_field.fixed_points import solve_runs
-from studies.clustered.stager import Outputs, Stager, _targets
+from studies.clustered.stager import Outputs, Stager, named_targets
 
 NOISES = ("mean", "sampled")
 
@@ -71,7 +71,7 @@ class FullMeanFieldStager(MeanFieldStager):
             See :func:`bridge.mean_field.solve_runs`: every start's fixed point, type, eigenvalues,
             success and residual, and the distinct fixed points with their multiplicities.
         """
-        model = self.model if not perturbations else self.make_model(_targets(perturbations))
+        model = self.model if not perturbations else self.make_model(named_targets(perturbations))
         if nu_init is None:
             if n_runs < 1:
                 raise ValueError(f"n_runs = {n_runs} must be at least 1")
@@ -135,7 +135,7 @@ class ReducedMeanFieldStager(MeanFieldStager):
         dict
             See :func:`bridge.mean_field.landscape_results`.
         """
-        model = self.model if not perturbations else self.make_model(_targets(perturbations))
+        model = self.model if not perturbations else self.make_model(named_targets(perturbations))
         axes = grid_axes(len(focus_pops), grid_density, grid_lims)
         found = reduced_landscape(model, focus_pops, axes, nu_init=nu_init)
         n_bad = int((~found.converged).sum())

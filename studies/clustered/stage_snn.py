@@ -15,7 +15,7 @@ from bridge.clustered.coupling import Network
 from bridge.clustered.external import NOISES, StimulusGenerator
 from sim_brian.clustered.lif_net import ExternalDrive, LIFNet, LIFRun
 from sim_brian.engine.program import EngineOptions
-from studies.clustered.stager import Outputs, Stager, _targets
+from studies.clustered.stager import Outputs, Stager, named_targets
 
 OUTPUT_KEYS = ("spikes", "clusters", "voltage", "current", "stimulus", "weights")
 DEFAULT_KEYS = ("spikes", "clusters")
@@ -144,7 +144,7 @@ class StageSNNSimulation(Stager):
         n_steps = round(duration_s / dt_s)
         if n_steps < 1:
             raise ValueError(f"duration_sec = {duration_s:g} is shorter than one delta_t")
-        network = self._network(_targets(perturbations), n_steps=n_steps, dt_s=dt_s)
+        network = self._network(named_targets(perturbations), n_steps=n_steps, dt_s=dt_s)
         weights = self.weights(network)
         stimulus, stimulated = self._stimulus(network, n_steps, dt_s)
         net = self._net(network, weights, dt_s)

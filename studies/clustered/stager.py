@@ -67,7 +67,7 @@ class Stager:
             raise ValueError(f"random_seed = {random_seed} must not be negative")
         self.random_seed = int(random_seed)
         self.logger = quiet_logger(type(self).__name__) if logger is None else logger
-        self._given = dict(perturbations or {}) | _targets(more)
+        self._given = dict(perturbations or {}) | named_targets(more)
         self.network: Network = self._network({})
         self.metadata: dict[str, Any] = {}
 
@@ -156,7 +156,7 @@ class Stager:
         self.logger.info(f"wrote {folder}")
 
 
-def _targets(more: Mapping[str, Any]) -> dict[str, Any]:
+def named_targets(more: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ``<target>_perturbation`` keywords by target."""
     found = {}
     for word, value in more.items():
