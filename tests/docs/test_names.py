@@ -161,6 +161,17 @@ def test_cross_references_lead_somewhere(room):
     assert lost == []
 
 
+@pytest.mark.parametrize("room", [*ROOMS, "benchmarks"])
+def test_no_module_takes_what_another_calls_its_own(room):
+    taken = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {alias.name}"
+        for path in sources() if path.relative_to(ROOT).parts[0] == room
+        for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
+        for alias in node.names if re.match(r"_[a-z]", alias.name)
+    ]  # fmt: skip
+    assert taken == []
+
+
 def test_published_names_are_where_the_table_says():
     page = (ROOT / "docs" / "rate_to_spike.md").read_text()
     rows = re.search(r"(?s)\| published name \| import \|\n\| --- \| --- \|\n(.*?)\n\n", page)[1]

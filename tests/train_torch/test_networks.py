@@ -15,7 +15,7 @@ from bridge.network.stimulus import Stimulus
 from bridge.network.weights import Weights, effective
 from train_torch.network.inputs import InputBatch
 from train_torch.network.networks import RECURRENT, Learning, build_network
-from train_torch.network.simulate import rows, simulate
+from train_torch.network.simulate import record, rows, simulate
 
 READOUTS = ("rate", "li", "spike-count", "mem-mean")
 LOOP = frozenset({"W_ee", "W_ei", "W_ie"})
@@ -367,3 +367,8 @@ def test_a_lost_voltage_names_its_step():
     x = Stimulus(dt_ms=0.25, n_steps=30, n_trials=1, n_in=1, events=np.array([[12, 0, 0]]))
     with pytest.raises(RuntimeError, match="step 13 of 30"):
         simulate(spec, weights, x)
+    network = f64(spec, weights, dt_ms=0.25).train()
+    with pytest.raises(RuntimeError, match="step 13 of 30"):
+        record(network, x)
+    assert network.training  # as it was, although the look at it failed
+    assert torch.is_grad_enabled()

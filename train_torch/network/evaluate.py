@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bridge.evaluation import Evaluation, evaluation
 from bridge.network.encoders import EVAL_SEED
 from bridge.network.stimulus import Stimulus
 from bridge.network.task import Task
+from train_torch.modes import evaluating
 from train_torch.network.ahead import ahead
 from train_torch.network.networks import SpikingNetwork
 
 
-@torch.no_grad()
 def evaluate(
     network: SpikingNetwork,
     task: Task,
@@ -51,8 +50,6 @@ def evaluate(
     RuntimeError
         If a voltage is lost (not finite).
     """
-    was_training = network.training
-    network.eval()
     encode = encode or (lambda chosen: task.encode(chosen, seed=EVAL_SEED))
     logits: list[NDArray[np.float64]] = []
     spikes = dict.fromkeys(network.spec.populations, 0.0)
@@ -62,18 +59,14 @@ def evaluate(
         index[start : start + batch_size]
         for start in (starts if progress is None else progress(starts))
     )
-    for _, stimulus in ahead(encode, batches):
-        run = network(stimulus, kernel=kernel)
-        if run.lost_step is not None:
-            raise RuntimeError(
-                f"the voltage was lost (not finite) in step {run.lost_step + 1} of "
-                f"{stimulus.n_steps}; a smaller dt or smaller weights may help"
-            )
-        logits.append(run.logits.double().cpu().numpy())
-        for name, counts in run.counts.items():
-            spikes[name] += float(counts.double().sum())
-        t_s = stimulus.t_ms / 1000.0
-    network.train(was_training)
+    with evaluating(network):
+        for _, stimulus in ahead(encode, batches):
+            run = network(stimulus, kernel=kernel)
+            run.refuse_lost(stimulus.n_steps)
+            logits.append(run.logits.double().cpu().numpy())
+            for name, counts in run.counts.items():
+                spikes[name] += float(counts.double().sum())
+            t_s = stimulus.t_ms / 1000.0
     return evaluation(
         index=index, labels=task.labels(index), logits=np.concatenate(logits), spikes=spikes,
         n_cells=network.spec.populations, t_s=t_s,

@@ -44,6 +44,14 @@ class ForwardPass:
     lost_step: int | None = None
     kernel: str = "eager"
 
+    def refuse_lost(self, n_steps: int) -> None:
+        """Raise RuntimeError if a voltage was lost in one of `n_steps`; names the step."""
+        if self.lost_step is not None:
+            raise RuntimeError(
+                f"the voltage was lost (not finite) in step {self.lost_step + 1} of {n_steps}; "
+                "a smaller dt or smaller weights may help"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:

@@ -18,6 +18,7 @@ from bridge.network.start import initial_voltages
 from bridge.network.stimulus import EventRows, Stimulus
 from bridge.network.weights import Weights, effective
 from bridge.recording import Recording
+from train_torch.modes import evaluating
 from train_torch.network.networks import ForwardPass, SpikingNetwork, build_network
 
 
@@ -105,11 +106,7 @@ def simulate(
 def _recording(
     network: SpikingNetwork, stimulus: Stimulus, run: ForwardPass, *, seed: int
 ) -> Recording:
-    if run.lost_step is not None:
-        raise RuntimeError(
-            f"the voltage was lost (not finite) in step {run.lost_step + 1} of {stimulus.n_steps}; "
-            "a smaller dt or smaller weights may help"
-        )
+    run.refuse_lost(stimulus.n_steps)
     spec = network.spec
     traces = {
         name: _trial_first(trace)
@@ -142,11 +139,8 @@ def record(
     RuntimeError
         If a voltage is lost (not finite).
     """
-    was_training = network.training
-    network.eval()
-    with torch.no_grad():
+    with evaluating(network):
         run = network(stimulus, keep_spikes=True, kernel=kernel)
-    network.train(was_training)
     return _recording(network, stimulus, run, seed=seed)
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from bridge.files.reading import reading
 from bridge.rate_to_spike.scoring import DEFAULT_THRESHOLD
 from bridge.rate_to_spike.tasks import AbstractTask, threshold_of
+from train_torch.modes import evaluating
 from train_torch.rate_rnn.dynamics import check_activation
 from train_torch.rate_rnn.loss import check_loss, loss_op
 from train_torch.rate_rnn.network import FR_RNN_dale
@@ -378,19 +379,14 @@ def eval_rnn(
     o : list of T - 1 floats
     r, x : lists of T arrays (N, 1)
     """
-    was_training = net.training
-    net.eval()
-    try:
-        with torch.no_grad():
-            stim = torch.as_tensor(np.asarray(u)).to(net.w)
-            if device is not None and torch.device(device).type != net.w.device.type:
-                raise ValueError(f"the network is on {net.w.device}, not on {device}")
-            taus = settings.get("taus", getattr(net, "taus", None))
-            if taus is None:
-                raise ValueError("settings lack taus")
-            out = net(stim, taus, training_params or {"activation": "sigmoid"}, settings)
-    finally:
-        net.train(was_training)
+    with evaluating(net):
+        stim = torch.as_tensor(np.asarray(u)).to(net.w)
+        if device is not None and torch.device(device).type != net.w.device.type:
+            raise ValueError(f"the network is on {net.w.device}, not on {device}")
+        taus = settings.get("taus", getattr(net, "taus", None))
+        if taus is None:
+            raise ValueError("settings lack taus")
+        out = net(stim, taus, training_params or {"activation": "sigmoid"}, settings)
     return (
         [float(o) for o in out[3]],
         [r.cpu().numpy() for r in out[2]],
