@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bridge.files.json_text import read_json_object
 from bridge.lateral_line.params import PRESETS, NetworkParams, from_json
 from bridge.lateral_line.plan import Plan
 from bridge.lateral_line.run_options import LateralLineOptions
@@ -131,9 +131,6 @@ def run_options(folder: Path) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, RecursionError, ValueError) as error:
+        return read_json_object(path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not the parameters of a lateral-line run ({error})") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: not the parameters of a lateral-line run")
-    return found

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.files.json_text import parse_json
 from bridge.files.npz import read_npz, write_npz
 from bridge.files.reading import FileContentError
 from bridge.lateral_line.params import NetworkParams, from_json
@@ -125,7 +126,7 @@ def read_state(path: Path) -> TrainingState:
     """
     arrays = read_npz(path)
     try:
-        described = json.loads(arrays["description"].tobytes())
+        described = parse_json(arrays["description"].tobytes(), "description")
         if described["format"] != FORMAT or described["version"] != VERSION:
             raise ValueError("another format or version")
         params = from_json(described["params"])

@@ -7,12 +7,12 @@ under earlier names.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bridge.files.json_text import read_json_object
 from bridge.runs.options import Group, parameters
 from bridge.runs.parameter import Parameter
 from bridge.runs.provenance import TOOL
@@ -232,15 +232,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         if path.is_file():
             what = f"a file; name its folder, {path.parent}"
         raise FileNotFoundError(f"--from-dir {path}: {what}; it takes the folder of a run")
-    try:
-        raw = json.loads(config.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{config}, line {error.lineno}: not JSON ({error.msg})") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{config}: not JSON (not UTF-8 text)") from None
-    if not isinstance(raw, dict):
-        raise ValueError(f"{config}: must hold a JSON object, not a {type(raw).__name__}")
-    return raw
+    return read_json_object(config)
 
 
 def _rename(raw: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:

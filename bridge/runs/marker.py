@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import uuid
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 
 from bridge.atomic import to_json_text
 from bridge.children import start_of
+from bridge.files.json_text import read_json
 
 MARKER = ".running"
 
@@ -50,7 +50,7 @@ def read_marker(folder: Path) -> Marker | None:
 
 def _parse(path: Path) -> Marker | None:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError):  # killed while writing it

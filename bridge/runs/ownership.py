@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bridge.atomic import PARTIAL_PREFIX, to_json_text
+from bridge.files.json_text import read_json_object
 from bridge.runs.marker import MARKER, read_marker
 
 RECORDS = frozenset({"config.json", "run.sh", "output.log", MARKER})
@@ -100,10 +101,8 @@ def occupant(folder: Path) -> Occupant | None:
 def read_config(folder: Path) -> dict[str, Any] | None:
     """Return the config.json of a run folder; None where there is none that a run wrote."""
     try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(raw, dict):
+        raw = read_json_object(folder / "config.json")
+    except (OSError, ValueError):
         return None
     block = raw.get("provenance", raw)
     return raw if isinstance(block, dict) and "run_id" in block else None

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from bridge.atomic import PARTIAL_PREFIX, to_json_text, write_atomically, write_text
+from bridge.files.json_text import read_json
 
 Result = Mapping[str, Any]
 """What one item yields: arrays, and anything that JSON holds."""
@@ -51,7 +52,7 @@ class ResultStore:
     def is_of_another_job(self) -> bool:
         """Return whether the folder holds something that is not of this job; touches nothing."""
         try:
-            return bool(json.loads((self.folder / _KEY_FILE).read_text()) != self._mark)
+            return bool(read_json(self.folder / _KEY_FILE) != self._mark)
         except FileNotFoundError:
             return bool(self.done())
         except (OSError, ValueError):  # damaged: nobody knows whose it is

@@ -48,7 +48,7 @@ def _copy_config(out: RunFolder, content: bytes) -> None:
 
 def solve(**given: Any) -> None:
     """Find the fixed points of a configuration from random starts, with their stability."""
-    from bridge.formats.files import write_npz
+    from bridge.files.npz import write_npz
     from bridge.formats.tables import write_csv
     from bridge.runs.resolve import resolve
     from studies.clustered import FullMeanFieldStager
@@ -108,7 +108,7 @@ def _seek_active(out: RunFolder, model: Any, q: int, wanted: tuple[int, ...]) ->
 
 def landscape(**given: Any) -> None:
     """Compute the force on a few populations over a grid of their rates, and its potential."""
-    from bridge.formats.files import write_npz
+    from bridge.files.npz import write_npz
     from bridge.runs.resolve import resolve
     from studies.clustered import ReducedMeanFieldStager
     from studies.clustered.stage_mean_field import grid_axes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from bridge.atomic import to_json_text, write_text
+from bridge.files.json_text import read_json
 
 OWNER = "owner.json"
 RESULTS = ("data/*", "plots/*", "analysis/*")
@@ -54,7 +54,7 @@ def take_over(folder: Path, key: str | None) -> None:
 
 def _owner(folder: Path) -> str | None:
     try:
-        found = json.loads((folder / "metadata" / OWNER).read_text())["key"]
+        found = read_json(folder / "metadata" / OWNER)["key"]
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return found if isinstance(found, str) else "unknown"

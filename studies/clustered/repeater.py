@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.atomic import write_atomically, write_text
+from bridge.files.npz import read_npy
+from bridge.files.reading import read_text
 from bridge.runs.parallel import Failed
 from scope.measure.attractors.recordings import SpikeEvents, events_of, read_spikes, write_spikes
 from studies.clustered.execution import Workers
@@ -53,7 +55,7 @@ def read_seeds(path: Path, n: int | None = None) -> list[int]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of seeds, one integer per line")
     seeds = []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         word = line.strip()
         if not word:
             continue
@@ -335,7 +337,7 @@ class Repeater:
 
 def _holds(path: Path, array: NDArray[Any]) -> bool:
     try:
-        return np.array_equal(np.load(path, allow_pickle=False), array)
+        return np.array_equal(read_npy(path), array)
     except Exception:  # whatever a missing or damaged file raises: it is written again
         return False
 

@@ -13,7 +13,7 @@ from bridge.atomic import to_json_text, write_atomically, write_text
 from bridge.clustered.config import read_config
 from bridge.clustered.coupling import Network, make_network
 from bridge.clustered.perturbation import TARGETS, gather_perturbations
-from bridge.formats.files import write_npz
+from bridge.files.npz import write_npz
 from bridge.runs.provenance import provenance
 from studies.clustered.logger import Logger, quiet_logger
 

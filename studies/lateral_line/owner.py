@@ -6,13 +6,13 @@ and those of the run that was there before say what that one left.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bridge.atomic import to_json_text, write_text
+from bridge.files.json_text import read_json
 from bridge.lateral_line.earlier import PARAMS_FILE, is_run, read_earlier, run_options
 from bridge.lateral_line.plan import Plan
 from bridge.lateral_line.training_state import OF_THE_SCHEDULE, differences
@@ -152,8 +152,8 @@ class Owner:
         if self.plan.options.evaluate is not None:
             return None  # the weights that were tested may be others by now
         try:
-            row = json.loads(self.numbers(seed).read_text(encoding="utf-8"))
-        except (OSError, RecursionError, ValueError):
+            row = read_json(self.numbers(seed))
+        except (OSError, ValueError):
             return None
         whole = all(path.is_file() for path in self.of_seed(seed))
         return row if whole and isinstance(row, dict) and row.get(KEY) == self.key(seed) else None
@@ -181,7 +181,7 @@ class Owner:
         shown = f"{self.folder} holds other results ({'; '.join(lost)}); choose another --run-name"
         trained = before.options.evaluate is None and self.plan.options.evaluate is None
         if trained and source is None:
-            shown += f", or go on with --resume-from {self.folder}"
+            shown += f", or go on with that run: --resume-from {self.folder}"
         raise ValueError(shown)
 
     def held(self, *, numbers_only: bool) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.files.json_text import read_json_object
 from bridge.runs.applies import asked_for
 from bridge.runs.groups import ExecutionOptions, RunOptions, TrainingOptions
 from bridge.runs.groups_train import (
@@ -73,7 +73,7 @@ def _resolve(given: dict[str, Any]) -> tuple[Resolved, InheritedRun | None]:
         raise ValueError(
             "--resume goes on in --out-dir, whose settings it takes; leave --from-dir out"
         )
-    held = json.loads((folder / "config.json").read_text()) if _has_training(folder) else None
+    held = read_json_object(folder / "config.json") if _has_training(folder) else None
     if held is None or held.get("mode") != "train":
         raise FileNotFoundError(f"--resume: {folder} holds no training; name its --out-dir")
     from bridge.runs.inherit import NEVER_INHERIT, read_run

@@ -15,7 +15,13 @@ from scope.measure.attractors.activity import (
     smoothed_rates,
     state_intervals,
 )
-from scope.measure.attractors.recordings import SpikeEvents, events_of, spike_files, write_spikes
+from scope.measure.attractors.recordings import (
+    SpikeEvents,
+    events_of,
+    read_spikes,
+    spike_files,
+    write_spikes,
+)
 from studies.clustered import Analyzer
 
 DT = 0.0005
@@ -181,11 +187,54 @@ def test_an_incomplete_or_damaged_analysis_is_refused(analyzer, tmp_path, name):
     folder = analyzer.save_analysis(tmp_path / "analysis")
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=f"{name} is damaged"):
+    with pytest.raises(ValueError, match=f"{name}(, line \\d+: not JSON| is damaged)"):
         Analyzer.load_analysis(folder)
     (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"incomplete: {name}"):
         Analyzer.load_analysis(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dt": -1}, "dt = -1 must be a number > 0"),
+        ({"total_ms": None}, "total_ms = None must be"),
+        ({"recording_steps": 5}, "recording_steps = 5 must be a list"),
+        ({"thresholds_hz": [["x"]]}, "thresholds_hz"),
+        ({"identities": 3}, "description of an analysis"),
+    ],
+)
+def test_a_description_of_wrong_values_is_refused(analyzer, tmp_path, change, words):
+    path = analyzer.save_analysis(tmp_path / "analysis") / "analysis_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=words) as caught:
+        Analyzer.load_analysis(path.parent)
+    assert str(path) in str(caught.value)
+
+
+def test_labels_that_no_population_can_have_are_refused():
+    spikes = np.zeros((50, 4), bool)
+    with pytest.raises(ValueError, match="4 neurons go up to 1000000000000"):
+        Analyzer(spikes=spikes, clusters=[1, 1, 2, 10**12], dt=DT)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"spikes": np.zeros((0, 4), bool)}, "spikes of 0 steps"),
+        ({"n_steps": 0}, "lie outside 0 steps|spikes of 0 steps"),
+        ({"step": np.array([0.5])}, "step is of type float64"),
+        ({"step": np.array([7])}, "outside 5 steps"),
+        ({"n_neurons": np.array([1, 2])}, "size 1"),
+    ],
+)
+def test_files_of_spikes_that_hold_none(tmp_path, arrays, words):
+    path = tmp_path / "spikes_0.npz"
+    events = {"step": np.array([1]), "neuron": np.array([2]), "n_steps": 5, "n_neurons": 4}
+    np.savez(path, **(arrays if "spikes" in arrays else events | arrays))
+    with pytest.raises(ValueError, match=words) as caught:
+        read_spikes(path)
+    assert str(path) in str(caught.value)
 
 
 def test_a_pickle_is_never_opened(analyzer, tmp_path):

@@ -18,6 +18,7 @@ KERNELS = ("gaussian", "box")
 TOLERANCE_HZ = 20.0
 """Change of the threshold below which the original rules stop."""
 _MAX_ROUNDS = 50
+_FEW = 1000  # populations that may be more than there are neurons
 
 
 def population_counts(
@@ -221,4 +222,6 @@ def check_labels(labels: Sequence[NDArray[np.integer]]) -> NDArray[np.integer]:
             raise ValueError("the recordings have different cluster labels; analyse them apart")
     if first.ndim != 1 or first.dtype.kind not in "iu" or not len(first) or first.min() < 1:
         raise ValueError("cluster labels must be whole numbers from 1, one for each neuron")
+    if first.max() > max(len(first), _FEW):
+        raise ValueError(f"cluster labels of {len(first)} neurons go up to {first.max()}")
     return first

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bridge.files.reading import LIMIT_VARIABLE, in_words, limit_bytes
 from scope.measure.attractors.activity import (
     KERNELS,
     RULES,
@@ -135,6 +136,13 @@ class Analyzer:
                     f"spikes of {one.n_neurons} neurons do not fit {len(shared)} cluster labels"
                 )
         self.sizes = np.bincount(shared, minlength=int(shared.max()) + 1)[1:]
+        n_bytes = 8 * len(self.sizes) * sum(one.n_steps for one in events)
+        if n_bytes > limit_bytes():
+            raise ValueError(
+                f"spikes of {len(self.sizes)} populations in {sum(one.n_steps for one in events)} "
+                f"steps take {in_words(n_bytes)}; at most {in_words(limit_bytes())} are analysed "
+                f"({LIMIT_VARIABLE})"
+            )
         self._counts = [
             population_counts(one.step, one.neuron, shared, one.n_steps) for one in events
         ]

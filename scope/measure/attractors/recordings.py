@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.atomic import write_atomically
-from bridge.files.npz import write_npz
-from bridge.files.reading import reading
+from bridge.files.npz import is_npz, read_npy, read_npz, write_npz
+from bridge.files.reading import FileContentError, reading
 
 EVENT_KEYS = ("step", "neuron", "n_steps", "n_neurons")
 
@@ -71,25 +71,40 @@ def read_spikes(path: Path) -> tuple[SpikeEvents, NDArray[np.integer] | None]:
         If the file is missing, damaged or holds no spikes.
     """
     with reading(path, "file of spikes"):
-        loaded: Any = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return events_of(loaded), None
-        with loaded as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    labels = arrays.get("clusters")
-    if "spikes" in arrays:
-        return events_of(arrays["spikes"]), labels
-    if all(name in arrays for name in EVENT_KEYS):
-        step, neuron = arrays["step"], arrays["neuron"]
-        n_steps, n_neurons = int(arrays["n_steps"]), int(arrays["n_neurons"])
-        fits = step.shape == neuron.shape and step.ndim == 1
-        if not fits or (
-            len(step) and (step.min() < 0 or step.max() >= n_steps or neuron.min() < 0
-                           or neuron.max() >= n_neurons)
-        ):  # fmt: skip
-            raise ValueError(f"{path}: events lie outside {n_steps} steps of {n_neurons} neurons")
-        return SpikeEvents(step, neuron, n_steps, n_neurons), labels
-    raise ValueError(f"{path} holds no spikes: it needs 'spikes', or {', '.join(EVENT_KEYS)}")
+        if not is_npz(path):
+            return _not_empty(events_of(read_npy(path))), None
+        known = {"spikes", "clusters", *EVENT_KEYS}
+        arrays = read_npz(path, lambda name: name in known)
+        labels = arrays.get("clusters")
+        if "spikes" in arrays:
+            return _not_empty(events_of(arrays["spikes"])), labels
+        missing = [name for name in EVENT_KEYS if name not in arrays]
+        if missing:
+            raise FileContentError(
+                f"{path} holds no spikes: it needs 'spikes', or {', '.join(EVENT_KEYS)}"
+            )
+        return _not_empty(_from_events(arrays)), labels
+
+
+def _from_events(arrays: Mapping[str, NDArray[Any]]) -> SpikeEvents:
+    step, neuron = arrays["step"], arrays["neuron"]
+    for name in EVENT_KEYS:
+        if arrays[name].dtype.kind not in "iu":
+            raise ValueError(f"{name} is of type {arrays[name].dtype}; whole numbers are needed")
+    n_steps, n_neurons = (int(arrays[name].item()) for name in ("n_steps", "n_neurons"))
+    fits = step.shape == neuron.shape and step.ndim == 1
+    if not fits or (
+        len(step) and (step.min() < 0 or step.max() >= n_steps or neuron.min() < 0
+                       or neuron.max() >= n_neurons)
+    ):  # fmt: skip
+        raise ValueError(f"events lie outside {n_steps} steps of {n_neurons} neurons")
+    return SpikeEvents(step, neuron, n_steps, n_neurons)
+
+
+def _not_empty(events: SpikeEvents) -> SpikeEvents:
+    if events.n_steps < 1 or events.n_neurons < 1:
+        raise ValueError(f"spikes of {events.n_steps} steps and {events.n_neurons} neurons")
+    return events
 
 
 def spike_files(folder: Path) -> list[Path]:
@@ -117,7 +132,7 @@ def read_labels(given: Any) -> NDArray[np.integer]:
     if not isinstance(given, str | Path):
         return np.asarray(given)
     with reading(Path(given), "file of cluster labels"):
-        return np.asarray(np.load(Path(given), allow_pickle=False))
+        return read_npy(Path(given))
 
 
 def collect(given: Any) -> tuple[list[SpikeEvents], list[NDArray[np.integer]]]:

@@ -7,7 +7,6 @@ populations of each state included.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from bridge.atomic import to_json_text, write_atomically, write_text
+from bridge.files.json_text import read_json_object
+from bridge.files.npz import read_npy
 from bridge.files.reading import reading
 from scope.measure.attractors.attractors import Occurrences
 
@@ -62,13 +63,25 @@ def load_saved(folder: Path) -> tuple[Occurrences, dict[str, Any]]:
     if missing:
         raise FileNotFoundError(f"{folder} is incomplete: {', '.join(missing)} missing")
     with reading(folder / CONFIG, "description of an analysis"):
-        facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        facts = read_json_object(folder / CONFIG)
         lacking = [name for name in _NEEDED if name not in facts]
         if lacking:
             raise ValueError(f"it lacks {', '.join(lacking)}")
+        for name in ("dt", "total_ms"):
+            _require(_is_number(facts[name]) and facts[name] > 0, facts, name, "a number > 0")
+        for name in ("recording_steps", "population_sizes"):
+            counts = facts.get(name, [])
+            whole = isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts)
+            _require(whole, facts, name, "a list of whole numbers")
+        thresholds = facts.get("thresholds_hz", [])
+        lists = isinstance(thresholds, list) and all(isinstance(t, list) for t in thresholds)
+        _require(
+            lists and all(hz is None or _is_number(hz) for t in thresholds for hz in t),
+            facts, "thresholds_hz", "lists of numbers",
+        )  # fmt: skip
         identities = [tuple(int(c) for c in one) for one in facts["identities"]]
     with reading(folder / ATTRACTORS, "table of occurrences"):
-        table = np.load(folder / ATTRACTORS, allow_pickle=False)
+        table = read_npy(folder / ATTRACTORS)
         if table.dtype.names != tuple(name for name, _ in _FIELDS):
             raise ValueError(f"its columns are {table.dtype.names}")
         if len(table) != facts["n_occurrences"]:
@@ -76,7 +89,7 @@ def load_saved(folder: Path) -> tuple[Occurrences, dict[str, Any]]:
         if len(table) and not 0 <= table["state"].min() <= table["state"].max() < len(identities):
             raise ValueError("it names states that are not described")
     with reading(folder / MATRIX, "transition matrix"):
-        matrix = np.load(folder / MATRIX, allow_pickle=False)
+        matrix = read_npy(folder / MATRIX)
         if matrix.shape != (len(identities), len(identities)):
             raise ValueError(f"its shape is {matrix.shape} for {len(identities)} states")
     occurrences = Occurrences(
@@ -84,3 +97,12 @@ def load_saved(folder: Path) -> tuple[Occurrences, dict[str, Any]]:
         float(facts["total_ms"]) / 1e3,
     )  # fmt: skip
     return occurrences, facts
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and bool(np.isfinite(value))
+
+
+def _require(met: bool, facts: Mapping[str, Any], name: str, what: str) -> None:
+    if not met:
+        raise ValueError(f"{name} = {facts.get(name)!r} must be {what}")
