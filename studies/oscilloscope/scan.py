@@ -51,6 +51,7 @@ def stored_runs(
 
     return Stored(
         folder / UNFINISHED, points, key={"kind": kind, "sweep": sweep.content()},
+        name=lambda k: f"run {k + 1} ({point_text(points[k]) or 'without the sweep'})",
         wiped=sweep.job.resolved[RunOptions].wipe_dir,
     )  # fmt: skip
 
@@ -88,11 +89,13 @@ def _scan(sweep: Sweep, engine: EngineOptions, run: RunFolder, stored: Stored) -
     from scope.figures.scan_figure import draw_scan
     from scope.files import save_figure
     from scope.measure.scan_metrics import ceiling_line, dt_ceiling, measure_run
+    from studies.stored import UNFINISHED
 
     job, points = sweep.job, sweep.points
     begin = time.perf_counter()
     log.info("%s", headline(job))
     measure = functools.partial(measure_run, stim_window_ms=sweep.stim_window_ms)
+    run.folder_of_files(UNFINISHED)
     rows: list[dict[str, Any]] = []
     for k, result in stored.results(
         sweep_runner(sweep, engine, measure=measure, corners=sweep.corners),

@@ -60,12 +60,14 @@ def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder, stored: Stored) -
         save_frame,
     )
     from sim_brian.ping.scan import keep_spikes, kept_recording
+    from studies.stored import UNFINISHED
 
     job, points = sweep.job, sweep.points
     film_options = job.resolved[FilmOptions]
     n_frames, begin = len(points), time.perf_counter()
     unswept = len(stored.items) > n_frames
     log.info("%s", headline(job))
+    run.folder_of_files(UNFINISHED)
     # Whole: frames are drawn in order as they come, so that one that failed ends the film.
     results = stored.results(
         sweep_runner(sweep, engine, measure=keep_spikes, corners=[*sweep.corners, {}], apart=True),
@@ -85,9 +87,6 @@ def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder, stored: Stored) -
     def keep(number: int, pixels: Any) -> None:
         run.write(f"frames/frame_{number:04d}.png", lambda path: save_frame(pixels, path))
 
-    if film_options.keep_frames:
-        for old in run.path("frames/x").parent.glob("frame_*.png"):
-            old.unlink()
     target = run.path(f"scan_{sweep.variables[0]}.mp4")
     with SweepFilm(
         target,

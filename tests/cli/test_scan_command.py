@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,18 +110,35 @@ def test_a_killed_scan_goes_on(tmp_path, call):
     assert len(held) == 2
     assert (folder / ".running").exists()
     assert not (folder / "scan.csv").exists()
-    # Another configuration does not take these points for its own.
+    # Another configuration does not take these points for its own, and changes nothing.
+    before = snapshot(folder)
     other = call(*KILLED, "1", "--seed", "7", name="killed", record=False)
     assert other.code == 2
     assert "another configuration" in other.err
+    assert "--wipe-dir" in other.err
+    assert snapshot(folder) == before
+    shutil.copytree(folder, tmp_path / "wiped")
     done = call(*KILLED, "1", name="killed", record=False)
     assert done.code == 0, done.err
     assert "resuming: 2 of 6 runs are there already" in done.out
     assert (folder / "scan.csv").read_bytes() == (whole.folder / "scan.csv").read_bytes()
     assert not (folder / "unfinished").exists()
+    anew = call(*KILLED, "1", "--wipe-dir", name="wiped", record=False)
+    assert anew.code == 0, anew.err
+    assert "resuming" not in anew.out
+    assert (anew.folder / "scan.csv").read_bytes() == (folder / "scan.csv").read_bytes()
 
 
-def test_points_that_are_there_are_not_computed_again(call, monkeypatch):
+def snapshot(folder):
+    """Return all files of a folder, their bytes and times."""
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*")) if path.is_file()
+    }  # fmt: skip
+
+
+def test_a_point_that_fails_takes_no_other_down(call, monkeypatch):
+    """What is there is not computed again, unless it is damaged."""
     import sim_brian.ping.scan
 
     words = (*SCAN, "--scan-var", "tau_gaba", "--scan-values", "5", "9", "13")
@@ -128,19 +146,24 @@ def test_points_that_are_there_are_not_computed_again(call, monkeypatch):
     ran = []
 
     def fragile(self, values):
-        if len(ran) == 2:
-            raise RuntimeError("power cut")
         ran.append(values["tau_gaba"])
+        if ran == [5.0, 9.0]:
+            raise RuntimeError("power cut")
         return real(self, values)
 
     monkeypatch.setattr(sim_brian.ping.scan.ScanTask, "__call__", fragile)
     first = call("scan", *words, record=False)
     assert first.code == 1
-    assert "power cut" in first.err
+    assert "1 of 3 runs failed (the others are done and kept)" in first.err
+    assert "run 2 (tau_gaba=9): RuntimeError: power cut" in first.err
+    assert ran == [5.0, 9.0, 13.0]
+    assert "in fragile" in (first.folder / "output.log").read_text(), "where it failed"
+    path = first.folder / "unfinished" / "000002.npz"
+    path.write_bytes(path.read_bytes()[:-40])
     ran.clear()
     second = call("scan", *words, record=False)
     assert second.code == 0, second.err
-    assert ran == [13.0]
+    assert ran == [9.0, 13.0]
     assert [float(row["tau_gaba"]) for row in rows_of(second.folder)] == [5.0, 9.0, 13.0]
 
 

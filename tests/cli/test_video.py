@@ -68,6 +68,35 @@ def test_synthetic_input_and_the_published_defaults(call):
     assert rows[1]["pre_e_hz"] == rows[0]["pre_e_hz"]  # the input before the window is the same
 
 
+def test_a_frame_that_fails_loses_no_recording(call, monkeypatch):
+    """No film with a gap: the other recordings are kept, and the next try draws them all."""
+    import sim_brian.ping.scan
+
+    words = ("video", *SMALL, "--jobs", "1", "--scan-var", "tau_gaba", "--scan-values", "9", "5",
+             "--t-ms", "320", "--dt", "1")  # fmt: skip
+    real = sim_brian.ping.scan.keep_spikes
+
+    def fragile(parts, recording):
+        if parts.spec.synapses.tau_gaba_ms == 9:
+            raise RuntimeError("power cut")
+        return real(parts, recording)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sim_brian.ping.scan, "keep_spikes", fragile)
+        first = call(*words, record=False)
+    assert first.code == 1
+    assert "1 of 2 runs failed" in first.err
+    assert "run 1 (tau_gaba=9): RuntimeError: at tau_gaba = 9: power cut" in first.err
+    assert not list(first.folder.glob("*.mp4"))
+    held = sorted(path.stem for path in (first.folder / "unfinished").glob("0*.npz"))
+    assert held == ["000001"]
+    second = call(*words, record=False)
+    assert second.code == 0, second.err
+    assert "resuming: 1 of 2 runs" in second.out
+    assert read_video(second.folder / "scan_tau_gaba.mp4").shape[0] == 2
+    assert not (second.folder / "unfinished").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
