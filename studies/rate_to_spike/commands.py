@@ -67,19 +67,19 @@ def search(**given: Any) -> None:
 
     resolved, _ = resolve_options("rate search", given, RATE_SEARCH_GROUPS)
     factors = from_options.read_factors(resolved[RateSearchOptions].scaling_factors)
-    jobs = from_options.jobs_to_search(resolved)
+    models = from_options.models_to_search(resolved)
     how, options = from_options.search_options(resolved), from_options.run_options(resolved)
-    paths = [job.path for job in jobs]
+    paths = [one.path for one in models]
     folder = options.out_dir or paths[0].parent / "search"
     if not options.wipe_dir:
-        refuse_other_search(folder, jobs, factors, how)
+        refuse_other_search(folder, models, factors, how)
     with RunFolder(
         folder, mode="rate search",
         config=resolved.to_json() | {"derived": {"scaling_factors": factors}}, argv=ARGV,
         wipe=options.wipe_dir, protect=paths,
     ) as run:  # fmt: skip
         search_in(
-            run, jobs, factors, how, skip_done=resolved[RateSearchOptions].skip_done
+            run, models, factors, how, skip_done=resolved[RateSearchOptions].skip_done
         )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from bridge.runs.groups_rate import (
 from bridge.runs.resolve import Resolved
 from studies.rate_to_spike.evaluation import load_model_and_scaling_factor
 from studies.rate_to_spike.measuring import SearchOptions
-from studies.rate_to_spike.search import SearchJob, load_jobs, model_files, parse_range
+from studies.rate_to_spike.search import ModelOnTask, load_models, model_files, parse_range
 
 if TYPE_CHECKING:
     from sim_brian.engine.program import EngineOptions
@@ -61,7 +61,7 @@ def refuse_for_task(settings: dict[str, Any], task: AbstractTask) -> None:
             raise ValueError(f"--{flag} can't apply to the task {task.name}, which has none")
 
 
-def jobs_to_search(resolved: Resolved) -> list[SearchJob]:
+def models_to_search(resolved: Resolved) -> list[ModelOnTask]:
     """Return the models that ``rate search`` is about, each with its task.
 
     Raises
@@ -72,17 +72,17 @@ def jobs_to_search(resolved: Resolved) -> list[SearchJob]:
     one, folder = resolved[RateModelOptions].model, resolved[RateModelDirOptions].model_dir
     if (one is None) == (folder is None):
         raise ValueError("rate search needs --model FILE or --model-dir FOLDER, one of the two")
-    return _jobs(resolved, model_files(one, folder))
+    return _models(resolved, model_files(one, folder))
 
 
-def _jobs(resolved: Resolved, paths: Sequence[Path]) -> list[SearchJob]:
+def _models(resolved: Resolved, paths: Sequence[Path]) -> list[ModelOnTask]:
     options = resolved[RateTaskOptions]
     settings = task_settings(options)
     legacy = RateSpikingOptions in resolved.options and resolved[RateSpikingOptions].legacy_windows
-    jobs = load_jobs(paths, options.task, settings, legacy_windows=legacy)
-    for job in jobs:
-        refuse_for_task(settings, job.task)
-    return jobs
+    models = load_models(paths, options.task, settings, legacy_windows=legacy)
+    for one in models:
+        refuse_for_task(settings, one.task)
+    return models
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,8 +107,8 @@ def chosen_model(resolved: Resolved) -> Chosen:
     if given is None:
         raise ValueError("--model FILE is needed: a .mat file of rate train")
     path, factor = load_model_and_scaling_factor(given, resolved[RateFactorOptions].scaling_factor)
-    (job,) = _jobs(resolved, [path])
-    return Chosen(path=path, model=job.model, factor=factor, task=job.task)
+    (one,) = _models(resolved, [path])
+    return Chosen(path=path, model=one.model, factor=factor, task=one.task)
 
 
 def read_factors(words: tuple[str, ...]) -> list[Any]:

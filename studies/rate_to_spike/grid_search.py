@@ -17,7 +17,7 @@ from bridge.rate_to_spike.lif import check_factors
 from studies.rate_to_spike.measuring import SearchOptions
 from studies.rate_to_spike.search import (
     DEFAULT_FACTORS,
-    load_jobs,
+    load_models,
     model_files,
     report_lines,
     search_files,
@@ -109,17 +109,17 @@ def lambda_grid_search(
         independent=independent, adaptive=adaptive, extra_column=extra_column,
         jobs=1 if method == "batched" else n_workers, engine=engine,
     )  # fmt: skip
-    jobs = load_jobs(
+    models = load_models(
         model_files(model_path, model_dir), task_name, task_settings, legacy_windows=legacy_windows
     )
     found: dict[str, Any] = {}
-    for job, result in search_files(jobs, factors, options, skip_done=skip_done):
-        name = job.path.name
+    for one, result in search_files(models, factors, options, skip_done=skip_done):
+        name = one.path.name
         if result is None:
-            found[name] = _as_given(job.factor, factors)
+            found[name] = _as_given(one.factor, factors)
             continue
         if verbose:
-            print("\n".join(report_lines(job.path, job.task_name, result)), flush=True)
+            print("\n".join(report_lines(one.path, one.task_name, result)), flush=True)
         for line in result.warnings:
             warnings.warn(f"{name}: {line}", UserWarning, stacklevel=2)
         log.debug("%s: plateau %s", name, result.plateau)

@@ -123,8 +123,8 @@ def search_model(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SearchJob:
-    """A model file to search, and the task that it is tested on.
+class ModelOnTask:
+    """A model file, and the task that it is tested on.
 
     Attributes
     ----------
@@ -146,13 +146,13 @@ class SearchJob:
         return self.model.number("opt_scaling_factor")
 
 
-def load_jobs(
+def load_models(
     paths: Sequence[Path],
     task_name: str | None = None,
     task_settings: Mapping[str, Any] | None = None,
     *,
     legacy_windows: bool = False,
-) -> list[SearchJob]:
+) -> list[ModelOnTask]:
     """Return the models of files, each with its task.
 
     Parameters are those of :func:`bridge.rate_to_spike.trials.task_of`.
@@ -162,29 +162,31 @@ def load_jobs(
     FileNotFoundError, ValueError
         If one of them can't be tested: nothing was run or written.
     """
-    models = {path: RateModel.load(path) for path in paths}
-    jobs = []
-    for path, model in models.items():
+    loaded = {path: RateModel.load(path) for path in paths}
+    found = []
+    for path, model in loaded.items():
         task = task_of(model, task_name, task_settings, path=path, legacy_windows=legacy_windows)
         eval_start(task)
-        jobs.append(SearchJob(path=path, model=model, task=task, task_name=task_name or task.name))
-    return jobs
+        found.append(
+            ModelOnTask(path=path, model=model, task=task, task_name=task_name or task.name)
+        )
+    return found
 
 
 def search_files(
-    jobs: Sequence[SearchJob],
+    models: Sequence[ModelOnTask],
     factors: Sequence[float],
     options: SearchOptions,
     *,
     skip_done: bool = False,
     labelled: bool = False,
-    rounds_of: Callable[[SearchJob], Rounds] | None = None,
-) -> Iterator[tuple[SearchJob, SearchResult | None]]:
+    rounds_of: Callable[[ModelOnTask], Rounds] | None = None,
+) -> Iterator[tuple[ModelOnTask, SearchResult | None]]:
     """Search model after model and write each result into its file.
 
     Parameters
     ----------
-    jobs : sequence of SearchJob
+    models : sequence of ModelOnTask
     factors, options
         See :func:`search_model`.
     skip_done : bool
@@ -192,27 +194,27 @@ def search_files(
     labelled : bool
         Name the file in a progress bar.
     rounds_of : callable, optional
-        Given a job, what keeps the results of its rounds.
+        Given a model, what keeps the results of its rounds.
 
     Raises
     ------
     RuntimeError
         If a run fails; the message names the file.
     """
-    for job in jobs:
-        if skip_done and job.factor is not None:
-            yield job, None
+    for one in models:
+        if skip_done and one.factor is not None:
+            yield one, None
             continue
         try:
             result = search_model(
-                job.model, job.task, factors, options,
-                rounds=None if rounds_of is None else rounds_of(job),
-                label=f"search {job.path.name}" if labelled else None,
+                one.model, one.task, factors, options,
+                rounds=None if rounds_of is None else rounds_of(one),
+                label=f"search {one.path.name}" if labelled else None,
             )  # fmt: skip
         except RuntimeError as error:
-            raise RuntimeError(f"{job.path}, task {job.task_name}: {error}") from error
-        update_rate_model(job.path, result.fields())
-        yield job, result
+            raise RuntimeError(f"{one.path}, task {one.task_name}: {error}") from error
+        update_rate_model(one.path, result.fields())
+        yield one, result
 
 
 def _doubts(model: RateModel, measured: Measured, best: int) -> list[str]:

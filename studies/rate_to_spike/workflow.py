@@ -24,7 +24,7 @@ from studies.rate_to_spike.evaluation import compare_with_rate_model, seen_befor
 from studies.rate_to_spike.from_options import Chosen
 from studies.rate_to_spike.measuring import SearchOptions, first_round
 from studies.rate_to_spike.samples import sample_trials
-from studies.rate_to_spike.search import SearchJob, SearchResult, report_lines, search_files
+from studies.rate_to_spike.search import ModelOnTask, SearchResult, report_lines, search_files
 from studies.stored import UNFINISHED, Stored
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ log = logging.getLogger("pingbridge")
 
 def search_in(
     run: RunFolder,
-    jobs: Sequence[SearchJob],
+    models: Sequence[ModelOnTask],
     factors: Sequence[Any],
     options: SearchOptions,
     *,
@@ -48,39 +48,39 @@ def search_in(
     Parameters
     ----------
     run : RunFolder
-    jobs, factors, options
+    models, factors, options
         See :func:`studies.rate_to_spike.search.search_files`.
     skip_done : bool
         Leave models alone that hold a factor.
     """
-    stem = _stems(jobs)
+    stem = _stems(models)
     kept: list[Stored] = []
 
-    def rounds_of(job: SearchJob) -> Rounds:
+    def rounds_of(one: ModelOnTask) -> Rounds:
         def stored(number: int, shared: Batch, blocks: list[Block]) -> Stored:
             run.folder_of_files(UNFINISHED)
-            kept.append(_stored(run.folder, stem[job.path], number, shared, blocks))
+            kept.append(_stored(run.folder, stem[one.path], number, shared, blocks))
             return kept[-1]
 
         return stored
 
     begin = time.perf_counter()
-    for job, result in search_files(
-        jobs, factors, options, skip_done=skip_done, labelled=True, rounds_of=rounds_of
+    for one, result in search_files(
+        models, factors, options, skip_done=skip_done, labelled=True, rounds_of=rounds_of
     ):
         if result is None:
-            log.info("%s holds a scaling factor already: %g", job.path, job.factor)
+            log.info("%s holds a scaling factor already: %g", one.path, one.factor)
         else:
-            _say_search(job, result, time.perf_counter() - begin)
-            _write_search(run, job, result, stem[job.path], time.perf_counter() - begin)
-        for one in kept:
-            one.remove()
+            _say_search(one, result, time.perf_counter() - begin)
+            _write_search(run, one, result, stem[one.path], time.perf_counter() - begin)
+        for rounds in kept:
+            rounds.remove()
         kept.clear()
         begin = time.perf_counter()
 
 
 def refuse_other_search(
-    folder: Path, jobs: Sequence[SearchJob], factors: Sequence[Any], options: SearchOptions
+    folder: Path, models: Sequence[ModelOnTask], factors: Sequence[Any], options: SearchOptions
 ) -> None:
     """Refuse a folder with the unfinished trials of another search; touches nothing.
 
@@ -90,15 +90,15 @@ def refuse_other_search(
     """
     if not (folder / UNFINISHED).is_dir():
         return
-    stem = _stems(jobs)
-    for job in jobs:
-        shared, blocks = first_round(job.model, job.task, factors, options)
-        _stored(folder, stem[job.path], 0, shared, blocks).check()
+    stem = _stems(models)
+    for one in models:
+        shared, blocks = first_round(one.model, one.task, factors, options)
+        _stored(folder, stem[one.path], 0, shared, blocks).check()
 
 
-def _stems(jobs: Sequence[SearchJob]) -> dict[Path, str]:
-    """Return what the files of each job begin with: nothing where there is one."""
-    return {job.path: job.path.stem if len(jobs) > 1 else "" for job in jobs}
+def _stems(models: Sequence[ModelOnTask]) -> dict[Path, str]:
+    """Return what the files of each model begin with: nothing where there is one."""
+    return {one.path: one.path.stem if len(models) > 1 else "" for one in models}
 
 
 def _stored(folder: Path, stem: str, number: int, shared: Batch, blocks: list[Block]) -> Stored:
@@ -108,8 +108,8 @@ def _stored(folder: Path, stem: str, number: int, shared: Batch, blocks: list[Bl
     )  # fmt: skip
 
 
-def _say_search(job: SearchJob, result: SearchResult, wall_s: float) -> None:
-    for line in report_lines(job.path, job.task_name, result):
+def _say_search(one: ModelOnTask, result: SearchResult, wall_s: float) -> None:
+    for line in report_lines(one.path, one.task_name, result):
         log.info("%s", line)
     for line in result.warnings:
         log.warning("%s", line)
@@ -122,9 +122,9 @@ def _say_search(job: SearchJob, result: SearchResult, wall_s: float) -> None:
 
 
 def _write_search(
-    run: RunFolder, job: SearchJob, result: SearchResult, stem: str, wall_s: float
+    run: RunFolder, one: ModelOnTask, result: SearchResult, stem: str, wall_s: float
 ) -> None:
-    name, task = f"{stem}_" if stem else "", job.task.name
+    name, task = f"{stem}_" if stem else "", one.task.name
     rows = result.rows()
     run.write_text(f"{name}search.csv", _table(rows))
     run.write_json(f"{name}search.json", {
