@@ -123,7 +123,7 @@ from bridge.runs.folder import RunFolder
 def writer(path):
     path.write_text("half")
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(1e9)
 
 with RunFolder(sys.argv[1], mode="sim", config={"seed": 1}, argv=["sim"]) as run:
     run.write_text("metrics.json", "whole")
@@ -161,10 +161,8 @@ def test_kill_9_leaves_the_marker_and_whole_files(working_process, tmp_path):
 
 def test_a_killed_process_that_nobody_has_waited_for_is_dead(working_process, tmp_path):
     working_process.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while read_marker(tmp_path / "run").alive and time.monotonic() < deadline:
+    while read_marker(tmp_path / "run").alive:  # for ever, if it is taken for alive
         time.sleep(0.01)
-    assert not read_marker(tmp_path / "run").alive
 
 
 @pytest.mark.parametrize("wipe", [False, True])

@@ -95,7 +95,7 @@ def test_workers_of_a_killed_process_do_not_stay():
         "import time; from test_parallel import Square; from bridge.runs.parallel import *\n"
         "found = parallel_map(Square, range(99), jobs=2)\n"
         "print(next(found)[1]['pid'], flush=True)\n"
-        "time.sleep(99)"
+        "time.sleep(1e9)"
     )
     paths = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parent)])
     process = subprocess.Popen(
@@ -108,10 +108,8 @@ def test_workers_of_a_killed_process_do_not_stay():
     process.kill()
     process.wait()
     process.stdout.close()
-    end = time.monotonic() + 30
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
+    while Path(f"/proc/{worker}").exists():  # for ever, if it stays
         time.sleep(0.1)
-    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_workers_import_what_the_program_does_not_what_lies_in_the_working_folder(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -29,8 +30,7 @@ def local_cluster(folder: Path):
     )  # fmt: skip
     processes = [scheduler]
     try:
-        end = time.monotonic() + 60
-        while not file.exists() and time.monotonic() < end:
+        while (address := _address(file)) is None:  # as long as it takes on this machine
             assert scheduler.poll() is None, "the scheduler ended"
             time.sleep(0.1)
         processes += [
@@ -43,15 +43,19 @@ def local_cluster(folder: Path):
         ]  # fmt: skip
         from distributed import Client
 
-        time.sleep(0.2)
-        import json
-
-        address = json.loads(file.read_text())["address"]
-        with Client(address, timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
+        with Client(address, timeout=600, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=600)
         yield address
     finally:
         for process in reversed(processes):
             process.kill()  # nothing of theirs is wanted any more
         for process in processes:
-            process.wait(30)
+            process.wait()
+
+
+def _address(file: Path) -> str | None:
+    """Return the address in a scheduler's file; None as long as it is not there, or not whole."""
+    try:
+        return json.loads(file.read_text())["address"]
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
