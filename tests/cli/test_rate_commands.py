@@ -337,10 +337,14 @@ def test_a_task_of_a_users_own_goes_all_the_way(rate, tmp_path, monkeypatch):
         "--out-dir", out,
     )  # fmt: skip
     assert code == 0, err
-    code, told, err = rate(
+    search = (
         "search", "--model", out / "model.mat", "--n-trials", "2", "--scaling-factors", "15",
         "--codegen", "numpy", "--jobs", "1",
     )  # fmt: skip
+    code, _, err = rate(*search)
+    assert code == 2
+    assert "--task" in err  # no file has code run; who has the file can say so
+    code, told, err = rate(*search, "--task", "my_tasks:HoldTask")
     assert code == 0, err
-    assert "Processing hold task" in told
+    assert "Processing my_tasks:HoldTask task" in told
     assert json.loads((out / "search" / "search.json").read_text())["task"] == "hold"
