@@ -37,11 +37,10 @@ Run = Callable[[list[Any]], Iterator[Any]]
 """Given the items that are missing, yields the result of each, in order; a
 :class:`bridge.runs.parallel.Failed` in place of one that failed."""
 
-log = logging.getLogger("pingbridge")
-
-
 VERSIONS = ("brian2", "numpy")
 """Packages whose version is part of every key, beside that of this program."""
+
+log = logging.getLogger("pingbridge")
 
 
 class Log(Protocol):
@@ -161,6 +160,7 @@ class Stored:
             store = ResultStore(folder, key=self.key or "", n_items=len(self.items))
         self._store: Store = store
         self._results: Generator[tuple[int, Any], None, None] | None = None
+        self._complete = False
         if not wiped:
             self.check()
 
@@ -186,10 +186,10 @@ class Stored:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let the workers go; remove the folder if all went well."""
+        """Let the workers go; remove the folder if all items are done and all went well."""
         if self._results is not None:
             self._results.close()
-        if error is None:
+        if error is None and self._complete:
             self.remove()
 
     def remove(self) -> None:
@@ -269,6 +269,7 @@ class Stored:
                     raise RuntimeError("there are more results than items")
             if failures:
                 raise self._error(failures)
+            self._complete = True
 
         self._results = go()
         return self._results
@@ -306,9 +307,10 @@ class Stored:
         told = [f"{self.name(k)}: {failed.error}" for k, failed in failures[:N_NAMED]]
         if len(failures) > N_NAMED:
             told.append(f"and {len(failures) - N_NAMED} more")
+        others = "the others are done" + ("" if self._unknown else " and kept")
         error = StepError(
-            f"{len(failures)} of {len(self.items)} {self.what} failed (the others are done and "
-            f"kept): {'; '.join(told)}"
+            f"{len(failures)} of {len(self.items)} {self.what} failed ({others}): "
+            + "; ".join(told)
         )
         error.add_note(failures[0][1].traceback)
         return error

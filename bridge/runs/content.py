@@ -217,9 +217,9 @@ class _Content:
         if module is not None:
             return self.of(module)
         top = name.partition(".")[0]
-        spec = importlib.util.find_spec(top) if top and _is_of_a_user(top) else None
-        if spec is not None and spec.origin and Path(spec.origin).is_file():
-            return _hash("file", [name.encode(), Path(spec.origin).read_bytes()])
+        file = _origin(top) if _is_of_a_user(top) else None
+        if file is not None and Path(file).is_file():
+            return _hash("file", [name.encode(), Path(file).read_bytes()])
         return self._name(name, "")
 
     def _class(self, cls: type) -> bytes:
@@ -283,6 +283,15 @@ def _names_in(code: types.CodeType) -> tuple[set[str], set[str]]:
     return names, modules
 
 
+def _origin(module: str) -> str | None:
+    """Return the file of a module that is not loaded."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return None if spec is None else spec.origin
+
+
 @functools.cache
 def _is_of_a_user(module: str | None) -> bool:
     """Return whether a module is neither of this program nor of Python nor installed."""
@@ -293,8 +302,7 @@ def _is_of_a_user(module: str | None) -> bool:
         return False
     file = getattr(sys.modules.get(top), "__file__", None)
     if file is None and top not in sys.modules:
-        spec = importlib.util.find_spec(top)
-        file = None if spec is None else spec.origin
+        file = _origin(top)
     if file is None:
         return True
     path = Path(file).resolve()

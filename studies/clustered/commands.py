@@ -23,6 +23,7 @@ from studies.clustered.runs import (
     claim,
     make_stager,
     open_folder,
+    own_folder,
     parallel_settings,
     told_logger,
     value_runs,
@@ -68,10 +69,15 @@ def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: in
     read_config(with_duration(parsed, duration_s))  # a run that is too short is told now
     logger = told_logger(mode)
     # Made first: what is wrong with seeds or workers is refused before anything is written.
-    repeater = _repeater(n, where.save_dir or Path(save_dir), parsed, resolved, logger)
+    folder = own_folder(where.save_dir, Path(save_dir), mode, path, resolved)
+    repeater = _repeater(n, folder, parsed, resolved, logger)
     if not where.wipe_dir:
         repeater.check()
-    with open_folder(mode, repeater.save_dir, path, resolved) as out:
+    folder = open_folder(
+        mode, repeater.save_dir, resolved, config=path, inputs=seeds_read(repeater.seeds),
+        protect=saved_seeds(repeater.save_dir, resolved),
+    )  # fmt: skip
+    with folder as out:
         claim(out, "data", "plots", "metadata")
         out.path("clusters.npy")
         if parsed.perturbation:
@@ -196,9 +202,9 @@ def analyze(**given: Any) -> None:
         settings = analysis_settings(resolved, min(n, len(analyzer.sizes)))
         analyzer = Analyzer(options.spikes, options.clusters, dt=options.dt_s, **settings)
         beside = options.spikes if options.spikes.is_dir() else options.spikes.parent
-        with open_folder(
-            "clustered analyze", where.save_dir or beside / "analysis_run", None, resolved
-        ) as out:
+        mode = "clustered analyze"
+        folder = own_folder(where.save_dir, beside / "analysis_run", mode, None, resolved)
+        with open_folder(mode, folder, None, resolved) as out:
             _write_analysis(out, analyzer)
     _tell(analyzer, options)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from bridge.runs.groups_clustered import (
     SimulationOptions,
     StepParallelOptions,
 )
+from bridge.runs.options import parameters
 from studies.common import ARGV
 
 if TYPE_CHECKING:
@@ -62,16 +63,72 @@ def parallel_settings(resolved: Resolved) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def open_folder(mode: str, folder: Path, config: Path | None, resolved: Resolved) -> RunFolder:
-    """Return the run folder of a command."""
-    from bridge.runs.folder import RunFolder
+def own_folder(
+    typed: Path | None, default: Path, mode: str, config: Path | None, resolved: Resolved
+) -> Path:
+    """Return the folder of a command: what was typed, or the default one.
 
-    block = resolved.to_json() | ({"config": str(config)} if config is not None else {})
+    A default that holds results of another command or of other settings is left to them: ``-2``,
+    ``-3`` ... are added to its name, unless it is to be wiped, or seeds are to be read there.
+    """
+    from bridge.runs.ownership import occupant, settings_key
+
+    wanted = resolved.to_json()
+    if typed is not None or wanted.get("wipe_dir") or wanted.get("load_saved_seeds"):
+        return (default if typed is None else typed).absolute()
+    key, place, n = settings_key(_block(config, resolved)), default.absolute(), 1
+    while (there := occupant(place)) is not None and there.results:
+        if there.mode == mode and there.key == key:
+            break
+        n += 1
+        place = default.absolute().with_name(f"{default.name}-{n}")
+    return place
+
+
+def open_folder(
+    mode: str, folder: Path, resolved: Resolved, *, config: Path | None = None,
+    inputs: Mapping[str, str] | None = None, protect: Sequence[Path] = (),
+) -> RunFolder:  # fmt: skip
+    """Return the run folder of a command.
+
+    Parameters
+    ----------
+    mode : str
+        The command.
+    folder : Path
+    resolved : Resolved
+    config : Path, optional
+        The configuration that is run.
+    inputs : mapping, optional
+        A hash of what is read besides, by option.
+    protect : sequence of Path
+        What is read without an option that names it.
+    """
+    from bridge.runs.folder import RunFolder
+    from bridge.runs.inputs import file_hash
+
+    block, read = resolved.to_json(), dict(inputs or {})
+    if config is not None:
+        block, read = block | {"config": str(config)}, read | {"config": file_hash(config)}
     where = resolved.options.get(ClusteredOptions, resolved.options.get(OutputOptions))
     return RunFolder(
         folder, mode=mode, config=block, argv=ARGV, wipe=bool(getattr(where, "wipe_dir", False)),
-        flag="--save-dir",
+        repeat="same", flag="--save-dir", inputs=read, protect=protect,
     )  # fmt: skip
+
+
+def seeds_read(seeds: Sequence[int]) -> dict[str, str]:
+    """Return seeds for :func:`open_folder`: however they were asked for, they are the same."""
+    from bridge.runs.content import content_hash
+
+    names = [parameter.key for parameter in parameters(RepeatOptions)]
+    return dict.fromkeys(names, content_hash(list(seeds)))
+
+
+def saved_seeds(folder: Path, resolved: Resolved) -> list[Path]:
+    """Return the file in a folder that holds the seeds of this run, where it is read."""
+    read = resolved[RepeatOptions].load_saved_seeds
+    return [folder / "metadata" / "seeds.txt"] if read else []
 
 
 def told_logger(name: str) -> Logger:
@@ -171,7 +228,11 @@ class ValueRuns:
         )
         logger = told_logger(self.mode)
         job = self._job(logger)
-        with open_folder(self.mode, self.folder, self.config, self.resolved) as out, job:
+        folder = open_folder(
+            self.mode, self.folder, self.resolved, config=self.config,
+            inputs=seeds_read(self.seeds), protect=saved_seeds(self.folder, self.resolved),
+        )  # fmt: skip
+        with folder as out, job:
             claim(out, "configs", "metadata")
             self._describe(out, logger)
             found = dict(job.results(runner, label="runs", **noted(job, logger)))
@@ -262,7 +323,9 @@ def value_runs(mode: str, given: dict[str, Any], n_repeats: int) -> ValueRuns:
     for one in trees:
         read_config(with_duration(read_config(one), resolved[SimulationOptions].duration_sec))
     parallel_settings(resolved)
-    folder = (where.save_dir or Path("simulations") / mode.split()[-1]).absolute()
+    folder = own_folder(
+        where.save_dir, Path("simulations") / mode.split()[-1], mode, path, resolved
+    )
     repeats = resolved[RepeatOptions]
     from_file = repeats.seeds_file is not None or repeats.load_saved_seeds
     seeds = chosen_seeds(

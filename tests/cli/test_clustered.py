@@ -127,6 +127,30 @@ def test_a_run_analyses_what_it_wrote_and_nothing_else(typed, config, other, tmp
     assert files(tmp_path / "mine") == {"data/spikes_7.npy"}
 
 
+def test_commands_do_not_share_a_folder(typed, config, tmp_path):
+    """Nor do settings; without --save-dir each has a folder of its own."""
+    sweep = ("clustered", "sweep", "--config", config, "--backend", "numpy", "--values")
+    code, _, err = typed(*sweep, "0.1")
+    assert code == 0, err
+    before = snapshot(tmp_path / "simulations" / "sweep")
+    code, _, err = typed("clustered", "compare", "--config", config, "--backend", "numpy",
+                         "--values", "0.1", "--save-dir", "simulations/sweep")  # fmt: skip
+    assert code == 2
+    assert "another --save-dir" in err
+    assert "--wipe-dir" in err
+    code, _, err = typed(*sweep, "0.6")
+    assert code == 0, err
+    assert snapshot(tmp_path / "simulations" / "sweep") == before
+    rows = json.loads((tmp_path / "simulations" / "sweep-2" / "data" / "sweep.json").read_text())
+    assert [row["value"] for row in rows] == [0.6]
+    code, _, err = typed(*sweep, "0.1")  # the same once more: where it was
+    assert code == 0, err
+    code, _, err = typed(*sweep, "0.6", "--wipe-dir")
+    assert code == 0, err
+    names = {path.name for path in (tmp_path / "simulations").iterdir()}
+    assert names == {"sweep", "sweep-2"}
+
+
 def test_a_refused_resume_changes_nothing(typed, config, other, tmp_path, monkeypatch):
     from studies.clustered import StageSNNSimulation
 

@@ -274,6 +274,12 @@ def test_versions_are_part_of_every_key(monkeypatch):
     assert job_key(1) != before
 
 
+def test_a_job_that_was_not_done_to_its_end_stays(tmp_path, ran):
+    with job(tmp_path) as first:
+        assert next(first.results(task_runner(functools.partial(Square, ran), jobs=1)))[0] == 0
+    assert len(list((tmp_path / UNFINISHED).glob("0*.npz"))) == 1
+
+
 def test_jobs_of_one_folder_go_one_by_one(tmp_path, ran):
     run = task_runner(functools.partial(Square, ran), jobs=1)
     with Stored(tmp_path / UNFINISHED / "a", [1], key=1) as one:
