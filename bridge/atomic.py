@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -16,11 +17,18 @@ PARTIAL_PREFIX = ".partial-"
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` when the block ends well.
 
     A reader sees the old file or the new one, never half of one; after an error nothing is left.
     The temporary name keeps the suffix: some writers choose the format by it, or append one.
+
+    Parameters
+    ----------
+    path : Path
+    durable : bool
+        Wait until the disk holds the file, so that it survives a loss of power. Without it, such
+        a loss can leave an empty file: for what is computed again where it is missing or damaged.
 
     Raises
     ------
@@ -36,28 +44,52 @@ def atomic_path(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         yield partial
+        if durable:
+            _flush(partial)
         os.replace(partial, path)
+        if durable:
+            _flush(path.parent)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
 
 
-def write_atomically(path: Path, writer: Callable[[Path], object]) -> None:
+def _flush(path: Path) -> None:
+    """Wait until the disk holds a file, or the names in a folder."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, PermissionError):  # nothing was written; write but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):  # has no fsync
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, writer: Callable[[Path], object], *, durable: bool = True) -> None:
     """Let `writer` write a temporary file beside `path`, then put it in place.
+
+    For `durable`, see :func:`atomic_path`.
 
     Raises
     ------
     RuntimeError
         If the writer returns without having written the file it was given.
     """
-    with atomic_path(path) as partial:
+    with atomic_path(path, durable=durable) as partial:
         writer(partial)
         if not partial.is_file():
             raise RuntimeError(f"the writer of {path.name} did not write the file it was given")
 
 
-def write_text(path: Path, text: str, *, executable: bool = False) -> None:
-    """Write a text file whole; UTF-8, arguments of other encodings byte for byte."""
+def write_text(path: Path, text: str, *, executable: bool = False, durable: bool = True) -> None:
+    """Write a text file whole; UTF-8, arguments of other encodings byte for byte.
+
+    For `durable`, see :func:`atomic_path`.
+    """
 
     def write(partial: Path) -> None:
         partial.write_bytes(text.encode("utf-8", errors="surrogateescape"))
@@ -65,7 +97,7 @@ def write_text(path: Path, text: str, *, executable: bool = False) -> None:
             mode = partial.stat().st_mode
             partial.chmod(mode | (mode & 0o444) >> 2)  # whoever may read may execute
 
-    write_atomically(path, write)
+    write_atomically(path, write, durable=durable)
 
 
 def to_json_text(value: Any) -> str:

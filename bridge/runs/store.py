@@ -16,6 +16,7 @@ import numpy as np
 
 from bridge.atomic import PARTIAL_PREFIX, to_json_text, write_atomically, write_text
 from bridge.files.json_text import read_json
+from bridge.files.npz import read_npz
 
 Result = Mapping[str, Any]
 """What one item yields: arrays, and anything that JSON holds."""
@@ -69,12 +70,8 @@ class ResultStore:
     def get(self, index: int) -> Any:
         """Return an item as it was put, or :data:`MISSING` where it is missing or damaged."""
         try:
-            # The file is opened here: numpy leaves a damaged one open.
-            with (
-                self._path(index).open("rb") as file,
-                np.load(file, allow_pickle=False) as archive,
-            ):
-                return _decoded(json.loads(archive[_JSON_ENTRY].tobytes()), archive)
+            arrays = read_npz(self._path(index))
+            return _decoded(json.loads(arrays[_JSON_ENTRY].tobytes()), arrays)
         except Exception:  # whatever a damaged file raises: the item is computed again
             return MISSING
 
@@ -100,7 +97,12 @@ class ResultStore:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **entries)
         self._open()
-        write_atomically(self._path(index), lambda partial: partial.write_bytes(buffer.getvalue()))
+        # A loss of power may cost the last items: they are computed again. Thousands of small
+        # items would wait for the disk longer than they take to compute.
+        write_atomically(
+            self._path(index), lambda partial: partial.write_bytes(buffer.getvalue()),
+            durable=False,
+        )  # fmt: skip
 
     def remove(self) -> None:
         """Delete the folder: the job is done and its results stand elsewhere."""
@@ -112,7 +114,7 @@ class ResultStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(f"{PARTIAL_PREFIX}*"):
             leftover.unlink()
-        write_text(self.folder / _KEY_FILE, to_json_text(self._mark))
+        write_text(self.folder / _KEY_FILE, to_json_text(self._mark), durable=False)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:06d}.npz"

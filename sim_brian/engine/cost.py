@@ -120,7 +120,7 @@ def remember(target: str, structure: str, *, variant: str, key: str) -> None:
     stamp = _stamp(target, structure, variant)
     with contextlib.suppress(OSError, ValueError):
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(stamp) as partial:
+        with atomic_path(stamp, durable=False) as partial:
             partial.write_text(key, encoding="ascii")
 
 

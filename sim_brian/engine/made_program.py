@@ -7,12 +7,13 @@ takes no compiler, and compares.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bridge.atomic import atomic_path, to_json_text, write_text
+from bridge.files.json_text import read_json_object
 
 DESCRIPTION = "program.json"
 FORMAT = "pingbridge-program"
@@ -76,18 +77,27 @@ def read_made(folder: Path) -> Made:
             f"--program {folder}: there is no program in it; make one with pingbridge build "
             f"--out-dir {folder}"
         )
+    damaged = f"--program {folder}: {DESCRIPTION} is damaged; build it again"
     try:
-        found = json.loads(path.read_text())
-        made = Made(**{name: found[name] for name in Made.__dataclass_fields__})
-        is_ours = found["format"] == FORMAT
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"--program {folder}: {DESCRIPTION} is damaged; build it again") from None
-    if not is_ours or found.get("format_version") != VERSION:
+        found = read_json_object(path)
+    except ValueError:
+        raise ValueError(damaged) from None
+    if found.get("format") != FORMAT:
+        raise ValueError(damaged)
+    if found.get("format_version") != VERSION:
         raise ValueError(
             f"--program {folder}: format version {found.get('format_version')}, and this is "
             f"version {VERSION}; build it again"
         )
-    return made
+    words = ("target", "code", "dtype", "binary")
+    if (
+        not all(isinstance(found.get(name), str) for name in words)
+        or not isinstance(found.get("fast_math"), bool)
+        or not isinstance(found.get("capability"), str | None)
+    ):
+        raise ValueError(damaged)
+    values: dict[str, Any] = {name: found.get(name) for name in Made.__dataclass_fields__}
+    return Made(**values)
 
 
 def program_of(folder: Path) -> Path:

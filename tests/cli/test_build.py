@@ -53,9 +53,22 @@ def test_a_program_for_the_cpu(call, monkeypatch, tmp_path):
                        name="refused")  # fmt: skip
         assert refused.code == 2, flags
         assert message in refused.err
-    (made.folder / "program.json").write_text("{")
-    damaged = call("sim", "--from-dir", made.folder, "--program", made.folder, name="damaged")
-    assert (damaged.code, "damaged; build it again" in damaged.err) == (2, True)
+    described = json.loads((made.folder / "program.json").read_text())
+    binary = (made.folder / "main").read_bytes()
+    (made.folder / "main").write_text(f"#!/bin/sh\ntouch {tmp_path}/touched\n")
+    replaced = call("sim", "--from-dir", made.folder, "--program", made.folder, name="replaced")
+    assert (replaced.code, "is not what was built there" in replaced.err) == (2, True)
+    assert not (tmp_path / "touched").exists()
+    (made.folder / "main").write_bytes(binary)
+    for content, message in (
+        ("{", "damaged; build it again"),
+        ("[" * 100_000, "damaged; build it again"),
+        (json.dumps(described | {"binary": 3}), "damaged; build it again"),
+        (json.dumps(described | {"format_version": 1}), "format version 1, and this is version 2"),
+    ):
+        (made.folder / "program.json").write_text(content)
+        damaged = call("sim", "--from-dir", made.folder, "--program", made.folder, name="damaged")
+        assert (damaged.code, message in damaged.err) == (2, True), damaged.err
 
 
 @pytest.mark.compiler
