@@ -90,9 +90,12 @@ def reporter(place: int, n_trials: int) -> Callable[[Progress], None]:
         return _log_progress
     from tqdm import tqdm
 
-    bar: Any = tqdm(total=n_trials, position=place, unit="trial", leave=False)
+    bar: Any = None  # a test of saved weights has none
 
     def show(now: Progress) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(total=n_trials, position=place, unit="trial", leave=False)
         bar.set_description(f"seed {now.seed}", refresh=False)
         bar.set_postfix_str(_quality(now), refresh=False)
         bar.update(now.n_done - bar.n)

@@ -219,6 +219,23 @@ def test_a_plan_is_read_back_from_its_folder(tmp_path):
     assert (tested.params, tested.seeds) == (plan.params, [123, 124, 125])
 
 
+def test_a_folder_of_an_earlier_version_is_read_by_its_parameters(tmp_path):
+    # Its config.json held the defaults, and its control the increments that were not applied.
+    plan = plan_of(mode="ll_fast", run_name="a", runs_dir=tmp_path, n_ll=50)
+    (tmp_path / "params.json").write_text(json.dumps(plan.to_json() | {"multi_seed": 2}))
+    (tmp_path / "config.json").write_text(json.dumps({
+        "mode": "lateral-line", "preset": "ll_thesis", "n_mon": 3200, "multi_seed": 1,
+        "disable_all_stdp": True, "save_tag": "t",
+    }))  # fmt: skip
+    found = read_earlier(tmp_path)
+    assert (found.options.preset, found.options.multi_seed, found.options.save_tag) == (
+        "ll_fast", 2, "t"
+    )  # fmt: skip
+    assert found.params == plan.params.without_plasticity()
+    (tmp_path / "config.json").unlink()  # as the published program leaves it
+    assert read_earlier(tmp_path).params == plan.params
+
+
 @pytest.mark.parametrize("name", ["../x", "/abs/x", "", "  ", "..", "a/../../b"])
 def test_a_run_name_stays_in_the_folder_of_runs(name):
     with pytest.raises(ValueError, match=r"--run-name .* --runs-dir"):

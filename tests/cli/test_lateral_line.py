@@ -121,6 +121,15 @@ def test_evaluation_of_saved_weights(trained, capsys, monkeypatch):
     assert np.array_equal(found["mon_ts_w"], whole["mon_ts_w"])
 
 
+def test_one_weight_file_of_several_seeds(trained, tmp_path):
+    path = trained / "artifacts" / "v1.5_seed_124.npz"
+    flags = ["--evaluate", str(path), "--runs-dir", str(tmp_path), "--run-name", "one"]
+    assert main(["lateral-line", *flags, "--no-figures", "--codegen", "numpy"]) == 0
+    assert read(tmp_path / "one" / "run_summary.json")["seed"] == 124
+    found = arrays(tmp_path / "one" / "artifacts" / "latest_seed_124.npz")
+    assert np.array_equal(found["mon_ts_w"], arrays(path)["mon_ts_w"])
+
+
 def test_a_killed_training_goes_on(trained, tmp_path):
     flags = ["lateral-line", *SMALL_FLAGS, "--no-figures", "--runs-dir", str(tmp_path)]
     flags += ["--run-name", "cut"]
@@ -152,6 +161,7 @@ def test_a_killed_training_goes_on(trained, tmp_path):
         (("--mode", "ll_fast_literal", "--training-distance-max-cm", "1"),
          "add --no-training-fixed-distance"),
         (("--with-control", "--disable-all-stdp"), "the control itself"),
+        (("--disable-all-stdp", "--keep-mon-ts-stdp-during-test"), "has no effect"),
         (("--restore-initial-ll-mon",), "--evaluate only"),
         (("--resume-from", "nowhere"), "no such file"),
         (("--evaluate", "nowhere.npz"), "no such file"),

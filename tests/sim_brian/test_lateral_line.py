@@ -245,12 +245,14 @@ def test_saved_weights_give_the_test_again(whole):
     assert np.any(others[1.6].spikes["ll"][1][:20] != others[0.8].spikes["ll"][1][:20])
 
 
-@pytest.mark.parametrize("target_sum", ["current", "initial"])
-def test_homeostasis_inside_the_run_is_that_of_the_formula(target_sum):
+@pytest.mark.parametrize(("target_sum", "eta"), [("current", 0.3), ("initial", 0.3),
+                                                 ("current", 20.0)])  # fmt: skip
+def test_homeostasis_inside_the_run_is_that_of_the_formula(target_sum, eta):
     # No spikes, no learning: weights move by homeostasis alone, after trials 2 and 4, 3.
     p = small(
         n_training_trials=5, checkpoint_save_every_n_checkpoints=5, bg_rate_mon_hz=0.0,
         bg_rate_ts_hz=0.0, ll_rate_gain=0.0, mon_ts_homeo_target=target_sum,
+        ll_mon_homeo_eta=eta, mon_ts_homeo_eta=eta,
     )  # fmt: skip
     with Session(p, NUMPY) as session:
         now = session.begin()

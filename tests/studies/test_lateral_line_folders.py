@@ -17,6 +17,7 @@ from bridge.lateral_line.plan import Plan
 from bridge.lateral_line.run_options import LateralLineOptions
 from bridge.runs.ownership import RECORDS
 from cli import main
+from sim_brian.lateral_line.train import run_network
 from studies.lateral_line.owner import CONTROL_TRIALS, Owner
 from studies.lateral_line.workflow import _copy
 
@@ -305,6 +306,25 @@ def test_a_seed_without_a_state_starts_anew_and_says_so(trained, capsys):
     more = ("--multi-seed", "2", "--n-training-trials", "2", *GO_ON)
     assert main(["lateral-line", "--resume-from", str(trained), *more]) == 0
     assert "no saved state of seed 124 is there; training starts anew" in capsys.readouterr().out
+
+
+def test_a_seed_that_fails_takes_no_other_down(tmp_path, capsys, monkeypatch):
+    def fails_at_123(params, **given):
+        if params.seed == 123:
+            raise RuntimeError("no more")
+        return run_network(params, **given)
+
+    monkeypatch.setattr("studies.lateral_line.seeds.run_network", fails_at_123)
+    flags = (*SMALL_FLAGS, *BEGIN, "--multi-seed", "2")
+    assert lateral(tmp_path, "a", *flags) == 1
+    assert "seed 123: RuntimeError: no more" in capsys.readouterr().err
+    other = results(tmp_path / "a", 124)
+    assert not (tmp_path / "a" / "run_summary.json").exists()
+    monkeypatch.setattr("studies.lateral_line.seeds.run_network", run_network)
+    assert lateral(tmp_path, "a", *flags) == 0  # the same command goes on
+    assert "1 of 2 seeds are there already" in capsys.readouterr().out
+    assert results(tmp_path / "a", 124) == other
+    assert len(read(tmp_path / "a" / "run_summary.json")["runs"]) == 2
 
 
 def test_a_killed_run_of_ll_fast_has_something_to_go_on_from():
