@@ -167,6 +167,8 @@ def read_run(
     ValueError
         If config.json is malformed, or its model cannot be run here.
     """
+    if not isinstance(directory, str | Path):  # of a recipe: 5, a list
+        raise ValueError(f"--from-dir = {directory!r} must be a path")
     path = Path(directory)
     raw = _read_config(path)
     known = {parameter.key: parameter for group in groups for parameter in parameters(group)}

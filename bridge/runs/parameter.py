@@ -308,6 +308,21 @@ def is_whole(text: str) -> bool:
     return re.fullmatch(r"\s*[+-]?[0-9]{1,4300}\s*", text) is not None
 
 
+def number_of(text: str) -> int | float:
+    """Return the number that a text is, whole or not; digits as in :func:`is_whole`.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if is_whole(text):
+        return int(text)
+    if not _is_plain(text):
+        raise ValueError(f"{text!r} is no number in digits 0 to 9")
+    return float(text)
+
+
 def _is_plain(text: str) -> bool:
     return text.isascii() and "_" not in text
 

@@ -25,6 +25,7 @@ from bridge.runs.groups_rate import (
     RateTaskOptions,
     RateTrainRunOptions,
 )
+from bridge.runs.parameter import number_of
 from bridge.runs.resolve import Resolved
 from studies.rate_to_spike.evaluation import load_model_and_scaling_factor
 from studies.rate_to_spike.measuring import SearchOptions
@@ -125,7 +126,7 @@ def read_factors(words: tuple[str, ...]) -> list[Any]:
             found += parse_range(word)
             continue
         try:
-            found.append(int(word) if word.strip().lstrip("+-").isdigit() else float(word))
+            found.append(number_of(word))
         except ValueError:
             raise ValueError(
                 f"--scaling-factors {word}: write numbers, or first:last:step"

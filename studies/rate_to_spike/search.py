@@ -17,12 +17,14 @@ from bridge.rate_to_spike.model_file import RateModel, update_rate_model
 from bridge.rate_to_spike.scoring import Share, plateau
 from bridge.rate_to_spike.tasks import AbstractTask
 from bridge.rate_to_spike.trials import eval_start, task_of
+from bridge.runs.parameter import is_whole
 from studies.rate_to_spike.measuring import Measured, SearchOptions, measure
 
 if TYPE_CHECKING:
     from studies.rate_to_spike.measuring import Rounds
 
 DEFAULT_FACTORS = tuple(range(20, 76, 5))
+MOST_IN_RANGE = 10_000
 RULES_DIFFER = 0.1
 RATE_OK = 0.9
 
@@ -287,10 +289,11 @@ def parse_range(text: str) -> list[int]:
     ValueError
         For anything else, or a range of nothing.
     """
-    try:
-        parts = [int(part) for part in str(text).split(":")]
-    except ValueError:
-        parts = []
+    words = str(text).split(":")
+    parts = [int(word) for word in words] if all(map(is_whole, words)) else []
     if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2] < 1) or parts[1] < parts[0]:
         raise ValueError(f"range {text!r}: write first:last or first:last:step, such as 20:75:5")
-    return list(range(parts[0], parts[1] + 1, parts[2] if len(parts) == 3 else 1))
+    found = range(parts[0], parts[1] + 1, parts[2] if len(parts) == 3 else 1)
+    if len(found) > MOST_IN_RANGE:
+        raise ValueError(f"range {text!r} is longer than {MOST_IN_RANGE} numbers")
+    return list(found)
