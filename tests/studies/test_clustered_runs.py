@@ -428,13 +428,22 @@ def test_damaged_recordings_are_made_again(tmp_path):
 
 
 def test_factories_that_take_a_logger_are_given_that_of_the_repeats(tmp_path):
+    """In other processes, too; mean fields, so that these start in a moment."""
+
     def factory(seed, logger):
         logger.info(f"built with {seed}")
-        return StageSNNSimulation(TINY, random_seed=seed, backend="numpy", logger=logger)
+        return FullMeanFieldStager(TINY, random_seed=seed, logger=logger)
+
+    def seed_of(stager):
+        return stager.random_seed
+
+    def save(outputs, index, folder):
+        (folder / "data" / f"{index}.txt").write_text(str(outputs))
 
     for name, how in (("serial", {}), ("process", {"parallel": True, "executor": "process"})):
-        Repeater(2, tmp_path / name, stager_factory=factory, plot=False,
+        Repeater(2, tmp_path / name, stager_factory=factory, run_fn=seed_of, save_fn=save,
                  logger=quiet_logger("repeats"), **how).run()  # fmt: skip
+        assert (tmp_path / name / "data" / "1.txt").read_text() == "1436224186"
         log = (tmp_path / name / "metadata" / "run.log").read_text()
         assert log.count("repeats: built with 196639904\n") == 1, name
         assert log.count("repeats: built with 1436224186\n") == 1, name
