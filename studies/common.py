@@ -173,28 +173,53 @@ def choose_folder(
     goes_on : bool
         The command goes on with what a killed run of the same settings left.
     """
-    from bridge.runs.ownership import newest_unfinished, occupant, settings_key
+    from bridge.runs.ownership import settings_key
 
     if options.out_dir is not None:
         return options.out_dir
+    key = settings_key(config)
     if options.from_dir is not None:
         inside = options.from_dir if options.from_dir.is_dir() else options.from_dir.parent
-        place, key = inside / mode, settings_key(config)
-        there = occupant(place)
-        if there is None or not there.taken or (there.mode == mode and there.key == key):
-            return place
-    else:
-        inside = ARTIFACTS
-    if goes_on:
-        begun = newest_unfinished(inside, mode=mode, key=settings_key(config))
-        if begun is not None:
-            return begun
-    stem = f"{mode.replace(' ', '-')}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    place, n = inside / stem, 1
-    while place.exists():
+        return own_folder(inside / mode, mode=mode, key=key, goes_on=goes_on)
+    stem = ARTIFACTS / mode.replace(" ", "-")
+    return (_begun(stem, mode=mode, key=key) if goes_on else None) or _new(stem)
+
+
+def own_folder(place: Path, *, mode: str, key: str, goes_on: bool = False) -> Path:
+    """Return a folder that nobody named: `place`, unless it holds a run of something else.
+
+    Then it is one beside it whose name has the time, too.
+
+    Parameters
+    ----------
+    place : Path
+    mode, key : str
+        The command, and a hash of what decides its results.
+    goes_on : bool
+        The command goes on with what a killed run of the same settings left, here or beside it.
+    """
+    from bridge.runs.ownership import occupant
+
+    there = occupant(place)
+    if there is None or not there.taken or (there.mode == mode and there.key == key):
+        return place
+    return (_begun(place, mode=mode, key=key) if goes_on else None) or _new(place)
+
+
+def _begun(place: Path, *, mode: str, key: str) -> Path | None:
+    from bridge.runs.ownership import newest_unfinished
+
+    return newest_unfinished(place.parent, mode=mode, key=key)
+
+
+def _new(place: Path) -> Path:
+    """Return a folder that is not there yet, named after another and the time."""
+    stem = place.with_name(f"{place.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
+    found, n = stem, 1
+    while found.exists():
         n += 1
-        place = inside / f"{stem}-{n}"
-    return place
+        found = stem.with_name(f"{stem.name}-{n}")
+    return found
 
 
 def open_run(

@@ -29,6 +29,12 @@ LEAST_TAU_STEPS = 0.5
 LARGEST_WEIGHT = 1e12
 """Trained weights are below 100; products of much larger ones are not finite."""
 
+SEARCHED = frozenset({
+    "opt_scaling_factor", "all_perfs", "all_perfs_strict", "scaling_factors",
+    "n_trials_per_factor", "search_seed",
+})  # fmt: skip
+"""Fields that a search of the scaling factor adds."""
+
 _SQUARE = ("w", "m", "som_m", "w0")
 _PER_UNIT = ("w_out", "inh", "exc", "taus_gaus", "taus_gaus0")
 _SMALL_BYTES = 2**20  # of any field: texts, timings, curves

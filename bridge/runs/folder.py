@@ -25,10 +25,9 @@ from bridge.atomic import PARTIAL_PREFIX, to_json_text, write_atomically, write_
 from bridge.home import HOME, project
 from bridge.runs.complaint import is_bug
 from bridge.runs.console import LOG, close_log_file, open_log_file
+from bridge.runs.inputs import input_contents, input_paths
 from bridge.runs.marker import MARKER, Marker, claim, refuse_live
-from bridge.runs.options import Options, parameters
 from bridge.runs.ownership import (
-    OUTPUT_KEYS,
     RECORDS,
     Manifest,
     Repeat,
@@ -71,6 +70,8 @@ class RunFolder:
         A link that is to lead to this folder from now on.
     provenance_block : mapping, optional
         From :func:`bridge.runs.provenance.provenance`; made here if not given.
+    inputs : mapping, optional
+        A hash of what the run reads, by option (:func:`bridge.runs.inputs.input_contents`).
     protect : iterable of path
         Files and folders that wiping must not take away, besides those that options name.
     program : sequence of str
@@ -92,17 +93,19 @@ class RunFolder:
         config: Mapping[str, Any],
         argv: Sequence[str],
         wipe: bool = False,
-        repeat: Repeat | None = None,
+        repeat: Repeat,
         resume_flag: str | None = None,
         flag: str = "--out-dir",
         latest: str | Path | None = None,
         provenance_block: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, str] | None = None,
         protect: Iterable[str | Path] = (),
         program: Sequence[str] = PROGRAM,
     ) -> None:
         self.folder = Path(out_dir).absolute()  # a compiled Brian2 run changes the directory
         block = dict(provenance() if provenance_block is None else provenance_block)
-        block["settings_key"] = settings_key(config)
+        block["inputs"] = input_contents(config) if inputs is None else dict(inputs)
+        block["settings_key"] = settings_key(config, block["inputs"])
         self.config: dict[str, Any] = {"mode": mode, "provenance": block, **config}
         self.run_id = str(block["run_id"])
         self._command = [*program, *argv]
@@ -252,15 +255,14 @@ class RunFolder:
             raise ValueError(f"{config} was not written by a run; choose another {self._flag}")
         if self._wipe:
             wipe_folder(self.folder, protect=self._protect)
-        if self._repeat is not None:
-            admit(
-                self.folder,
-                mode=self.config["mode"],
-                key=self.config["provenance"]["settings_key"],
-                repeat=self._repeat,
-                flag=self._flag,
-                resume_flag=self._resume_flag,
-            )
+        admit(
+            self.folder,
+            mode=self.config["mode"],
+            key=self.config["provenance"]["settings_key"],
+            repeat=self._repeat,
+            flag=self._flag,
+            resume_flag=self._resume_flag,
+        )
         there = occupant(self.folder)
         if there is None:
             there_before = {path.name for path in self.folder.iterdir()} - RECORDS
@@ -377,22 +379,3 @@ class RunFolder:
 def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def input_paths(config: Mapping[str, Any]) -> list[str]:
-    """Return the paths that a configuration reads: those of every path option that is no output."""
-    found = []
-    for group in _all_subclasses(Options):
-        for parameter in parameters(group):
-            if (
-                parameter.kind is Path
-                and parameter.key not in OUTPUT_KEYS
-                and config.get(parameter.key)
-            ):
-                found.append(str(config[parameter.key]))
-    return sorted(set(found))
-
-
-def _all_subclasses(cls: type[Options]) -> list[type[Options]]:
-    own = cls.__subclasses__()
-    return [*own, *(below for one in own for below in _all_subclasses(one))]

@@ -16,15 +16,11 @@ from typing import Any, Literal
 
 from bridge.atomic import PARTIAL_PREFIX, to_json_text
 from bridge.files.json_text import read_json_object
+from bridge.runs.inputs import input_contents
 from bridge.runs.marker import MARKER, read_marker
 
 RECORDS = frozenset({"config.json", "run.sh", "output.log", MARKER})
 """What every run writes about itself: no results."""
-
-OUTPUT_KEYS = frozenset({
-    "out_dir", "save_dir", "save_recording", "save_weights_dir", "runs_dir", "analysis_dir",
-})  # fmt: skip
-"""Options that name something to write; every other path is one to read."""
 
 Repeat = Literal["same", "resume", "never"]
 """What the same command may do with a folder that holds its results: write them again where its
@@ -35,15 +31,27 @@ _HARMLESS = frozenset({
     "out_dir", "save_dir", "wipe_dir", "resume", "jobs", "scheduler", "parallel", "max_workers",
     "executor", "config", "keep_frames", "epochs_done", "derived", "execution", "mode",
     "provenance", "modal", "modal_gpu",
+    "from_dir",  # what it hands on stands in the settings and in load_weights
+    "skip_done", "sim_name", "verbose", "export",
 })  # fmt: skip
 
 
-def settings_key(config: Mapping[str, Any]) -> str:
-    """Return a hash of the settings of a run that decide its results."""
+def settings_key(config: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> str:
+    """Return a hash of what decides the results of a run: its settings and what it reads.
+
+    Parameters
+    ----------
+    config : mapping
+        The options, as config.json has them.
+    inputs : mapping, optional
+        A hash of what is read, by option: it counts in place of what the option says. Default
+        :func:`bridge.runs.inputs.input_contents`.
+    """
     from bridge.runs.content import content_hash  # numpy, which most of a start does without
 
-    kept = {key: value for key, value in config.items() if key not in _HARMLESS}
-    return content_hash(json.loads(to_json_text(kept)))
+    inputs = input_contents(config) if inputs is None else inputs
+    kept = {k: value for k, value in config.items() if k not in _HARMLESS and k not in inputs}
+    return content_hash([json.loads(to_json_text(kept)), dict(inputs)])
 
 
 @dataclass(frozen=True, kw_only=True)

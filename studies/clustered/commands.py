@@ -21,10 +21,13 @@ from studies.clustered.runs import (
     analysis_settings,
     applied_perturbations,
     claim,
+    contents,
     make_stager,
     open_folder,
     own_folder,
     parallel_settings,
+    saved_seeds,
+    seeds_of,
     told_logger,
     value_runs,
     with_duration,
@@ -69,15 +72,14 @@ def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: in
     read_config(with_duration(parsed, duration_s))  # a run that is too short is told now
     logger = told_logger(mode)
     # Made first: what is wrong with seeds or workers is refused before anything is written.
-    folder = own_folder(where.save_dir, Path(save_dir), mode, path, resolved)
+    seeds = seeds_of(resolved, where.save_dir or Path(save_dir), n)
+    read = contents(path, seeds)
+    folder = own_folder(where.save_dir, Path(save_dir), mode, resolved, read)
     repeater = _repeater(n, folder, parsed, resolved, logger)
     if not where.wipe_dir:
         repeater.check()
-    folder = open_folder(
-        mode, repeater.save_dir, resolved, config=path, inputs=seeds_read(repeater.seeds),
-        protect=saved_seeds(repeater.save_dir, resolved),
-    )  # fmt: skip
-    with folder as out:
+    protect = saved_seeds(folder, resolved)
+    with open_folder(mode, folder, resolved, read, config=path, protect=protect) as out:
         claim(out, "data", "plots", "metadata")
         out.path("clusters.npy")
         if parsed.perturbation:
@@ -201,12 +203,36 @@ def analyze(**given: Any) -> None:
         n = options.n_clusters or max((len(analyzer.sizes) - 2) // 2, 1)
         settings = analysis_settings(resolved, min(n, len(analyzer.sizes)))
         analyzer = Analyzer(options.spikes, options.clusters, dt=options.dt_s, **settings)
-        beside = options.spikes if options.spikes.is_dir() else options.spikes.parent
-        mode = "clustered analyze"
-        folder = own_folder(where.save_dir, beside / "analysis_run", mode, None, resolved)
-        with open_folder(mode, folder, None, resolved) as out:
+        mode, read = "clustered analyze", _recordings(options)
+        default = _beside(options.spikes) / "analyze"
+        folder = own_folder(where.save_dir, default, mode, resolved, read)
+        with open_folder(mode, folder, resolved, read) as out:
             _write_analysis(out, analyzer)
     _tell(analyzer, options)
+
+
+def _beside(spikes: Path) -> Path:
+    """Return the folder of a run that wrote spikes; else that in which they lie."""
+    from bridge.runs.ownership import read_config
+
+    inside = spikes.absolute().parent
+    return inside.parent if read_config(inside.parent) is not None else inside
+
+
+def _recordings(options: AnalyzeOptions) -> dict[str, str]:
+    """Return a hash of the files that are analysed, by option."""
+    from bridge.runs.content import content_hash
+    from bridge.runs.inputs import file_hash
+    from scope.measure.attractors.recordings import spike_files
+
+    assert options.spikes is not None
+    spikes, clusters = options.spikes, options.clusters
+    files = spike_files(spikes) if spikes.is_dir() else [spikes]
+    beside = spikes.parent / "clusters.npy" if clusters is None else clusters
+    return {
+        "spikes": content_hash([(path.name, file_hash(path)) for path in files]),
+        **({"clusters": file_hash(beside)} if beside.is_file() else {}),
+    }
 
 
 def _tell(analyzer: Analyzer, options: AnalyzeOptions) -> None:

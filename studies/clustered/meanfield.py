@@ -17,7 +17,7 @@ from bridge.runs.groups_clustered import (
     RangeOptions,
     StartOptions,
 )
-from studies.clustered.runs import open_folder, own_folder
+from studies.clustered.runs import contents, open_folder, own_folder
 
 if TYPE_CHECKING:
     from bridge.runs.folder import RunFolder
@@ -34,8 +34,8 @@ def _open(mode: str, resolved: Resolved) -> tuple[Path, RunFolder]:
     where = resolved[ClusteredOptions]
     path = find_recipe(where.config or CONFIG)
     default = Path("simulations") / mode.replace(" ", "_")
-    folder = own_folder(where.save_dir, default, mode, path, resolved)
-    return path, open_folder(mode, folder, resolved, config=path)
+    folder = own_folder(where.save_dir, default, mode, resolved, contents(path))
+    return path, open_folder(mode, folder, resolved, contents(path), config=path)
 
 
 def _settings(resolved: Resolved) -> dict[str, Any]:

@@ -64,19 +64,30 @@ def parallel_settings(resolved: Resolved) -> dict[str, Any]:
 
 
 def own_folder(
-    typed: Path | None, default: Path, mode: str, config: Path | None, resolved: Resolved
-) -> Path:
+    typed: Path | None, default: Path, mode: str, resolved: Resolved,
+    inputs: Mapping[str, str],
+) -> Path:  # fmt: skip
     """Return the folder of a command: what was typed, or the default one.
 
     A default that holds results of another command or of other settings is left to them: ``-2``,
     ``-3`` ... are added to its name, unless it is to be wiped, or seeds are to be read there.
+
+    Parameters
+    ----------
+    typed : Path or None
+    default : Path
+    mode : str
+        The command.
+    resolved : Resolved
+    inputs : mapping
+        A hash of what is read, by option.
     """
     from bridge.runs.ownership import occupant, settings_key
 
     wanted = resolved.to_json()
     if typed is not None or wanted.get("wipe_dir") or wanted.get("load_saved_seeds"):
         return (default if typed is None else typed).absolute()
-    key, place, n = settings_key(_block(config, resolved)), default.absolute(), 1
+    key, place, n = settings_key(wanted, inputs), default.absolute(), 1
     while (there := occupant(place)) is not None and there.results:
         if there.mode == mode and there.key == key:
             break
@@ -86,8 +97,8 @@ def own_folder(
 
 
 def open_folder(
-    mode: str, folder: Path, resolved: Resolved, *, config: Path | None = None,
-    inputs: Mapping[str, str] | None = None, protect: Sequence[Path] = (),
+    mode: str, folder: Path, resolved: Resolved, inputs: Mapping[str, str], *,
+    config: Path | None = None, protect: Sequence[Path] = (),
 ) -> RunFolder:  # fmt: skip
     """Return the run folder of a command.
 
@@ -97,32 +108,46 @@ def open_folder(
         The command.
     folder : Path
     resolved : Resolved
+    inputs : mapping
+        A hash of what is read, by option.
     config : Path, optional
         The configuration that is run.
-    inputs : mapping, optional
-        A hash of what is read besides, by option.
     protect : sequence of Path
         What is read without an option that names it.
     """
     from bridge.runs.folder import RunFolder
-    from bridge.runs.inputs import file_hash
 
-    block, read = resolved.to_json(), dict(inputs or {})
-    if config is not None:
-        block, read = block | {"config": str(config)}, read | {"config": file_hash(config)}
+    block = resolved.to_json() | ({"config": str(config)} if config is not None else {})
     where = resolved.options.get(ClusteredOptions, resolved.options.get(OutputOptions))
     return RunFolder(
         folder, mode=mode, config=block, argv=ARGV, wipe=bool(getattr(where, "wipe_dir", False)),
-        repeat="same", flag="--save-dir", inputs=read, protect=protect,
+        repeat="same", flag="--save-dir", inputs=inputs, protect=protect,
     )  # fmt: skip
 
 
-def seeds_read(seeds: Sequence[int]) -> dict[str, str]:
-    """Return seeds for :func:`open_folder`: however they were asked for, they are the same."""
-    from bridge.runs.content import content_hash
+def seeds_of(resolved: Resolved, save_dir: Path, n_repeats: int) -> list[int]:
+    """Return the seeds that were asked for; `n_repeats` where nothing says how many."""
+    from studies.clustered.repeater import chosen_seeds
 
-    names = [parameter.key for parameter in parameters(RepeatOptions)]
-    return dict.fromkeys(names, content_hash(list(seeds)))
+    repeats = resolved[RepeatOptions]
+    from_file = repeats.seeds_file is not None or repeats.load_saved_seeds
+    return chosen_seeds(
+        repeats.n_repeats if repeats.n_repeats or from_file else n_repeats, save_dir,
+        seed=repeats.seed, seeds_file=repeats.seeds_file,
+        load_saved_seeds=repeats.load_saved_seeds,
+    )  # fmt: skip
+
+
+def contents(config: Path, seeds: Sequence[int] | None = None) -> dict[str, str]:
+    """Return a hash of a configuration and of seeds, however they were asked for."""
+    from bridge.runs.content import content_hash
+    from bridge.runs.inputs import file_hash
+
+    found = {"config": file_hash(config)}
+    if seeds is not None:
+        names = [parameter.key for parameter in parameters(RepeatOptions)]
+        found |= dict.fromkeys(names, content_hash(list(seeds)))
+    return found
 
 
 def saved_seeds(folder: Path, resolved: Resolved) -> list[Path]:
@@ -229,8 +254,8 @@ class ValueRuns:
         logger = told_logger(self.mode)
         job = self._job(logger)
         folder = open_folder(
-            self.mode, self.folder, self.resolved, config=self.config,
-            inputs=seeds_read(self.seeds), protect=saved_seeds(self.folder, self.resolved),
+            self.mode, self.folder, self.resolved, contents(self.config, self.seeds),
+            config=self.config, protect=saved_seeds(self.folder, self.resolved),
         )  # fmt: skip
         with folder as out, job:
             claim(out, "configs", "metadata")
@@ -304,7 +329,6 @@ def value_runs(mode: str, given: dict[str, Any], n_repeats: int) -> ValueRuns:
     from bridge.runs.recipes import find_recipe
     from bridge.runs.resolve import resolve
     from studies.clustered import read_config
-    from studies.clustered.repeater import chosen_seeds
     from studies.clustered.sweeps import with_value
 
     resolved = resolve(CLUSTERED_SWEEP_GROUPS, given)
@@ -323,16 +347,9 @@ def value_runs(mode: str, given: dict[str, Any], n_repeats: int) -> ValueRuns:
     for one in trees:
         read_config(with_duration(read_config(one), resolved[SimulationOptions].duration_sec))
     parallel_settings(resolved)
-    folder = own_folder(
-        where.save_dir, Path("simulations") / mode.split()[-1], mode, path, resolved
-    )
-    repeats = resolved[RepeatOptions]
-    from_file = repeats.seeds_file is not None or repeats.load_saved_seeds
-    seeds = chosen_seeds(
-        repeats.n_repeats if repeats.n_repeats or from_file else n_repeats, folder,
-        seed=repeats.seed, seeds_file=repeats.seeds_file,
-        load_saved_seeds=repeats.load_saved_seeds,
-    )  # fmt: skip
+    default = Path("simulations") / mode.split()[-1]
+    seeds = seeds_of(resolved, where.save_dir or default, n_repeats)
+    folder = own_folder(where.save_dir, default, mode, resolved, contents(path, seeds))
     element = "" if what.param_idx is None else f"[{what.param_idx}]"
     return ValueRuns(
         mode=mode, name=what.param + element, values=values, trees=trees, seeds=seeds,

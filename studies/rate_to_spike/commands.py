@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,17 @@ from bridge.runs.groups_rate import (
     RateTaskOptions,
     RateTrainRunOptions,
 )
-from studies.common import ARGV, resolve_options
+from studies.common import ARGV, own_folder, resolve_options
 
 if TYPE_CHECKING:
+    from bridge.rate_to_spike.model_file import RateModel
     from bridge.runs.folder import RunFolder
     from bridge.runs.resolve import Resolved
     from studies.rate_to_spike.from_options import Chosen
+
+
+_MODELS = "model"
+"""The option that names what is read: it counts by its content."""
 
 
 def train(**given: Any) -> None:
@@ -33,7 +39,7 @@ def train(**given: Any) -> None:
     from bridge.rate_to_spike.task_factory import TaskFactory
     from bridge.runs.folder import RunFolder
     from studies.rate_to_spike import from_options
-    from studies.rate_to_spike.training import check_checkpoint, fingerprint_of, train_in
+    from studies.rate_to_spike.training import fingerprint_of, has_checkpoint, train_in
 
     resolved, _ = resolve_options("rate train", given, RATE_TRAIN_GROUPS)
     settings = from_options.task_settings(resolved[RateTaskOptions])
@@ -47,11 +53,12 @@ def train(**given: Any) -> None:
     net = from_options.rate_network(resolved, task)
     config = resolved.to_json() | {"task": name, "derived": {"task_settings": task.settings}}
     fingerprint = fingerprint_of(config)
-    if learning.resume:
-        check_checkpoint(folder, fingerprint)
+    goes_on = learning.resume and has_checkpoint(folder, fingerprint)
     with RunFolder(
-        folder, mode="rate train", config=config, argv=ARGV, wipe=options.wipe_dir
-    ) as run:
+        folder, mode="rate train", config=config, argv=ARGV, wipe=options.wipe_dir,
+        repeat="resume" if goes_on else "never",
+        resume_flag=None if learning.resume else "--resume",
+    ) as run:  # fmt: skip
         train_in(
             run, net, task, resolved[RateNetworkOptions].decay_taus,
             from_options.training_params(resolved), learning, seed=options.seed,
@@ -62,6 +69,7 @@ def train(**given: Any) -> None:
 def search(**given: Any) -> None:
     """Find the scaling factor at which a spiking network solves its task best."""
     from bridge.runs.folder import RunFolder
+    from bridge.runs.ownership import settings_key
     from studies.rate_to_spike import from_options
     from studies.rate_to_spike.workflow import refuse_other_search, search_in
 
@@ -69,14 +77,18 @@ def search(**given: Any) -> None:
     factors = from_options.read_factors(resolved[RateSearchOptions].scaling_factors)
     models = from_options.models_to_search(resolved)
     how, options = from_options.search_options(resolved), from_options.run_options(resolved)
+    config = resolved.to_json() | {"derived": {"scaling_factors": factors}}
+    inputs = {_MODELS: _content([one.model for one in models])}
     paths = [one.path for one in models]
-    folder = options.out_dir or paths[0].parent / "search"
+    folder = options.out_dir or own_folder(
+        paths[0].parent / "search", mode="rate search", key=settings_key(config, inputs),
+        goes_on=True,
+    )  # fmt: skip
     if not options.wipe_dir:
         refuse_other_search(folder, models, factors, how)
     with RunFolder(
-        folder, mode="rate search",
-        config=resolved.to_json() | {"derived": {"scaling_factors": factors}}, argv=ARGV,
-        wipe=options.wipe_dir, protect=paths,
+        folder, mode="rate search", config=config, argv=ARGV, wipe=options.wipe_dir, repeat="same",
+        inputs=inputs, protect=paths,
     ) as run:  # fmt: skip
         search_in(
             run, models, factors, how, skip_done=resolved[RateSearchOptions].skip_done
@@ -129,12 +141,26 @@ def plot(**given: Any) -> None:
         )  # fmt: skip
 
 
+def _content(models: Sequence[RateModel], *more: float) -> str:
+    """Return a hash of what trainings left in model files, and of numbers."""
+    from bridge.rate_to_spike.model_file import SEARCHED
+    from bridge.runs.content import content_hash
+
+    left = [{k: v for k, v in one.fields.items() if k not in SEARCHED} for one in models]
+    return content_hash([left, *more])
+
+
 def _run_folder(resolved: Resolved, mode: str, chosen: Chosen) -> RunFolder:
     from bridge.runs.folder import RunFolder
+    from bridge.runs.ownership import settings_key
 
     options = resolved[RateRunOptions]
+    config = resolved.to_json() | {"derived": {"scaling_factor": chosen.factor}}
+    inputs = {_MODELS: _content([chosen.model], chosen.factor)}
+    folder = options.out_dir or own_folder(
+        chosen.path.parent / mode.split()[1], mode=mode, key=settings_key(config, inputs)
+    )
     return RunFolder(
-        options.out_dir or chosen.path.parent / mode.split()[1],
-        mode=mode, config=resolved.to_json() | {"derived": {"scaling_factor": chosen.factor}},
-        argv=ARGV, wipe=options.wipe_dir, protect=[chosen.path],
+        folder, mode=mode, config=config, argv=ARGV, wipe=options.wipe_dir, repeat="same",
+        inputs=inputs, protect=[chosen.path],
     )  # fmt: skip

@@ -34,18 +34,20 @@ def fingerprint_of(config: dict[str, Any]) -> str:
     return json.dumps(fixed, sort_keys=True, default=str)
 
 
-def check_checkpoint(folder: Path, fingerprint: str) -> None:
-    """Refuse a checkpoint that does not fit, before anything is written.
+def has_checkpoint(folder: Path, fingerprint: str) -> bool:
+    """Return whether a training can go on in a folder.
 
     Raises
     ------
     ValueError
-        If the folder holds the checkpoint of another training.
+        If the checkpoint that lies there is of another training; nothing is written.
     """
     from train_torch.rate_rnn.training import load_checkpoint
 
-    if (folder / CHECKPOINT).is_file():
-        load_checkpoint(folder / CHECKPOINT, fingerprint)
+    path = folder / CHECKPOINT
+    if path.is_file():
+        load_checkpoint(path, fingerprint)
+    return path.is_file()
 
 
 def train_in(
@@ -77,10 +79,7 @@ def train_in(
     """
     from train_torch.rate_rnn.training import train_rate_rnn
 
-    if not learning.resume:
-        for stale in (CHECKPOINT, "model.mat", "model.pth", "metrics.json", "learning.png"):
-            (run.folder / stale).unlink(missing_ok=True)
-    elif not (run.folder / CHECKPOINT).is_file():
+    if learning.resume and not (run.folder / CHECKPOINT).is_file():
         log.info("nothing to resume yet; starting at the first update")
     log.info(
         "rate train %s: %d units (%d E, %d I), taus %s steps, batch %d, %d parameters learn",

@@ -13,7 +13,7 @@ BLOCK = {"tool": "pingbridge", "run_id": "r-20260102-030405", "started_at": "202
 
 
 def open_run(folder: Path, **settings) -> RunFolder:
-    settings = {"mode": "sim", "config": {"seed": 3}, "argv": ["sim"], **settings}
+    settings = {"mode": "sim", "config": {"seed": 3}, "argv": ["sim"], "repeat": "same", **settings}
     return RunFolder(folder, provenance_block=BLOCK, **settings)
 
 

@@ -30,7 +30,7 @@ def plain_logger():
 
 
 def open_run(folder: Path, **settings) -> RunFolder:
-    settings = {"mode": "sim", "config": {"seed": 3}, "argv": ["sim"], **settings}
+    settings = {"mode": "sim", "config": {"seed": 3}, "argv": ["sim"], "repeat": "same", **settings}
     return RunFolder(folder, provenance_block=BLOCK, **settings)
 
 
@@ -109,7 +109,7 @@ def test_an_exception_takes_the_marker_away_and_is_in_the_log(tmp_path, capsys):
 def test_a_process_that_exits_inside_leaves_no_marker(tmp_path):
     code = (
         "import sys; from bridge.runs.folder import RunFolder\n"
-        "run = RunFolder(sys.argv[1], mode='sim', config={}, argv=[]).__enter__()\n"
+        "run = RunFolder(sys.argv[1], mode='sim', config={}, argv=[], repeat='same').__enter__()\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "r")], cwd=ROOT, check=True)
     assert "output.log" in names(tmp_path / "r")
@@ -125,7 +125,7 @@ def writer(path):
     print("ready", flush=True)
     time.sleep(1e9)
 
-with RunFolder(sys.argv[1], mode="sim", config={"seed": 1}, argv=["sim"]) as run:
+with RunFolder(sys.argv[1], mode="sim", config={"seed": 3}, argv=["sim"], repeat="same") as run:
     run.write_text("metrics.json", "whole")
     run.write("metrics.json", writer)
 """
@@ -147,7 +147,7 @@ def test_kill_9_leaves_the_marker_and_whole_files(working_process, tmp_path):
     folder = tmp_path / "run"
     assert loaded(folder / ".running")["pid"] == working_process.pid
     assert (folder / "metrics.json").read_text() == "whole"
-    assert loaded(folder / "config.json")["seed"] == 1
+    assert loaded(folder / "config.json")["seed"] == 3
     assert any(name.startswith(".partial-") for name in names(folder))
     with open_run(folder):
         pass
@@ -236,7 +236,7 @@ def test_many_at_the_same_instant(tmp_path):
         "import sys, time; from bridge.runs.folder import RunFolder\n"
         "sys.stdin.read()\n"
         "with RunFolder(sys.argv[1], mode='sim', config={'seed': int(sys.argv[2])}, "
-        "argv=['sim', '--seed', sys.argv[2]]) as run:\n"
+        "argv=['sim', '--seed', sys.argv[2]], repeat='same') as run:\n"
         "    print('in', flush=True)\n"
         "    time.sleep(1e6)\n"
     )
@@ -272,7 +272,7 @@ def test_many_at_the_same_instant(tmp_path):
 def test_a_forked_worker_does_not_take_the_marker_away(tmp_path):
     code = (
         "import os, sys; from bridge.runs.folder import RunFolder\n"
-        "with RunFolder(sys.argv[1], mode='sim', config={}, argv=[]) as run:\n"
+        "with RunFolder(sys.argv[1], mode='sim', config={}, argv=[], repeat='same') as run:\n"
         "    pid = os.fork()\n"
         "    if pid == 0:\n"
         "        sys.exit(0)  # leaves the block, and runs the hooks of exit\n"

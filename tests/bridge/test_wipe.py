@@ -15,7 +15,7 @@ BLOCK = {"tool": "pingbridge", "run_id": "r-20260102-030405", "started_at": "202
 
 
 def open_run(folder: Path, **settings) -> RunFolder:
-    settings = {"mode": "sim", "config": {"seed": 3}, "argv": ["sim"], **settings}
+    settings = {"mode": "sim", "config": {"seed": 3}, "argv": ["sim"], "repeat": "same", **settings}
     return RunFolder(folder, provenance_block=BLOCK, **settings)
 
 
@@ -131,7 +131,7 @@ def test_wiping_around_a_live_run_is_refused(tmp_path):
     outer = old_run(tmp_path / "outer")
     code = (
         "import sys, time; from bridge.runs.folder import RunFolder\n"
-        "with RunFolder(sys.argv[1], mode='infer', config={}, argv=[]) as run:\n"
+        "with RunFolder(sys.argv[1], mode='infer', config={}, argv=[], repeat='same') as run:\n"
         "    print(flush=True)\n"
         "    time.sleep(1e6)\n"
     )
