@@ -117,7 +117,9 @@ def _hold(key: str) -> Cached | None:
 
 def _compile(project: Path, *, jobs: int) -> None:
     # Compiled once and never again: nobody needs to know which file depends on which.
-    done = run_tool(["make", f"-j{jobs}", "DEPS="], cwd=project)
+    # What a compiler leaves when it is killed lies in the project and goes with it.
+    environment = os.environ | {"TMPDIR": str(project)}
+    done = run_tool(["make", f"-j{jobs}", "DEPS="], cwd=project, env=environment)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         # What make adds says only that something failed.

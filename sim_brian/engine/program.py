@@ -407,6 +407,8 @@ def _preferences(
     if not fast_math:
         host = [f for f in host if f not in ("-ffast-math", "-fno-finite-math-only")]
         host.append("-ffp-contract=off")
+    if target == "cython":
+        host.append("-pipe")  # no temporary files, which would stay when it is killed
     if target == "cpp":
         # A loop over many arrays becomes vector code after a check that they don't overlap; GCC
         # gives up above ten checks, which is a handful of arrays.

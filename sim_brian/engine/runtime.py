@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bridge.cache import cache_root
 from sim_brian.engine.circuit import Circuit, Model, RawRun
+
+log = logging.getLogger("pingbridge")
+
+_OF_COMPILERS = ("CompileError", "LinkError", "DistutilsExecError", "DistutilsPlatformError")
 
 
 class RuntimeProgram:
@@ -27,7 +35,35 @@ class RuntimeProgram:
         n_steps: int,
         progress: Callable[[float], None] | None = None,
     ) -> RawRun:
-        """Run once with these values; see :class:`sim_brian.engine.circuit.Model`."""
+        """Run once with these values; see :class:`sim_brian.engine.circuit.Model`.
+
+        Raises
+        ------
+        RuntimeError
+            If the compiler fails; the message ends with its last lines.
+        """
+        if self._target != "cython":
+            return self._run(values, n_steps=n_steps, progress=progress)
+        removed: set[Path] = set()
+        while True:
+            try:
+                with _compiler_in_one_line():
+                    return self._run(values, n_steps=n_steps, progress=progress)
+            except Exception as error:
+                damaged = _damaged_module(error)
+                if damaged is None or damaged in removed:
+                    raise
+                removed.add(damaged)
+                damaged.unlink(missing_ok=True)
+                log.info("the compiled loop %s is damaged; compiling it again", damaged)
+
+    def _run(
+        self,
+        values: Mapping[str, Any],
+        *,
+        n_steps: int,
+        progress: Callable[[float], None] | None,
+    ) -> RawRun:
         import brian2
 
         begin = time.perf_counter()
@@ -77,6 +113,69 @@ class RuntimeProgram:
 
     def close(self) -> None:
         """Do nothing: objects go when a run is over."""
+
+
+class _WithoutCompiler:
+    """A stream without what Brian2 repeats of a compiler that failed."""
+
+    def __init__(self, stream: Any, kept: list[str]) -> None:
+        self._stream, self._kept = stream, kept
+
+    def write(self, text: str) -> int:
+        if sys._getframe(1).f_globals.get("__name__") == "brian2.utils.logger":
+            self._kept.append(text)
+            return len(text)
+        return int(self._stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _compiler_in_one_line() -> Iterator[None]:
+    """Turn what a failing compiler says into the end of one error."""
+    said: list[str] = []
+    flags: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        flags.append(record.getMessage())
+        return False
+
+    logger = logging.getLogger("brian2.codegen.cpp_prefs")
+    out, err = sys.stdout, sys.stderr
+    ours = _WithoutCompiler(out, said), _WithoutCompiler(err, said)
+    sys.stdout, sys.stderr = ours
+    logger.addFilter(keep)
+    try:
+        yield
+    except Exception as error:
+        if not any(type(one).__name__ in _OF_COMPILERS for one in _causes(error)):
+            raise
+        lines = [line.strip() for line in "".join(said).splitlines() if line.strip()]
+        tail = " | ".join(lines[-3:]) or " ".join(str(error).split())[-300:]
+        raise RuntimeError(f"compiling the loops of the network failed: {tail}") from error
+    finally:
+        logger.removeFilter(keep)
+        if (sys.stdout, sys.stderr) == ours:
+            sys.stdout, sys.stderr = out, err
+    for line in flags:
+        log.warning("%s", line)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _damaged_module(error: Exception) -> Path | None:
+    """Return the file of the cache that could not be loaded, if that was the error."""
+    for one in _causes(error):
+        if isinstance(one, ImportError) and one.path:
+            path = Path(one.path)
+            if path.is_relative_to(cache_root() / "cython"):
+                return path
+    return None
 
 
 @contextlib.contextmanager

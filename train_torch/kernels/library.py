@@ -12,14 +12,14 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from filelock import FileLock
-
+from bridge import cache
 from bridge.cache import cache_root
+from bridge.children import kill_programs_of, run_tool
 from bridge.runs.parallel import count_cores
+from bridge.scratch import Scratch
 
 log = logging.getLogger("pingbridge")
 
@@ -66,17 +66,21 @@ def library() -> ctypes.CDLL:
     options = [word for part in _PARTS.values() for word in part]
     words = [version.stdout, *_FLAGS, *options, _processor()]
     key = hashlib.sha256(b"\0".join([*sources, *map(str.encode, words)])).hexdigest()[:24]
-    folder = cache_root() / "kernels"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    target = folder / f"{key}.so"
-    with FileLock(folder / f"{key}.lock"):
-        if not target.exists():
+    target = cache_root() / "kernels" / f"{key}.so"
+    cache.limit_bytes()
+    with cache.compiling(target):
+        missing = not cache.is_whole(target)
+        if missing:
             log.info(
-                "compiling the training loops, once (about %.0f s)",
+                "%s the training loops, once (about %.0f s)",
+                "compiling" if not target.exists() else "those in the cache are damaged; compiling",
                 _COMPILING_S / min(count_cores(), 2),
             )
             _compile([*compiler], target)
-    return ctypes.CDLL(str(target))
+        made = ctypes.CDLL(str(target))
+    if missing:
+        cache.prune()
+    return made
 
 
 def _read_sources() -> list[bytes]:
@@ -97,9 +101,9 @@ def _read_sources() -> list[bytes]:
 
 
 def _compile(compiler: list[str], target: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=target.parent) as place:
+    with Scratch() as place:
         for native in (["-march=native"], []):  # some compilers do not know their machine
-            complaint = _build([*compiler, *_FLAGS, *native], Path(place), target)
+            complaint = _build([*compiler, *_FLAGS, *native], place, target)
             if complaint is None:
                 return
     raise OSError(f"{compiler[0]} failed: {str(complaint).strip()[-300:]}")
@@ -107,9 +111,10 @@ def _compile(compiler: list[str], target: Path) -> None:
 
 def _build(words: list[str], place: Path, target: Path) -> str | None:
     """Compile all parts side by side and link them; return what the compiler complains of."""
+    environment = os.environ | {"TMPDIR": str(place)}
 
     def run(*more: str) -> str | None:
-        done = subprocess.run([*words, *more], capture_output=True, text=True, check=False)
+        done = run_tool([*words, *more], env=environment)
         return done.stderr if done.returncode else None
 
     def compile_part(name: str) -> str | None:
@@ -117,13 +122,19 @@ def _build(words: list[str], place: Path, target: Path) -> str | None:
         return run(*options, "-c", str(SOURCES / source), "-o", str(place / f"{name}.o"))
 
     with ThreadPoolExecutor(count_cores()) as pool:
-        errors = [error for error in pool.map(compile_part, _PARTS) if error is not None]
+        started = [pool.submit(compile_part, name) for name in _PARTS]
+        try:
+            errors = [error for one in started if (error := one.result()) is not None]
+        except BaseException:  # interrupted: it would be waited for
+            kill_programs_of({thread.ident for thread in pool._threads})
+            pool.shutdown(cancel_futures=True)
+            raise
     if errors:
         return errors[0]
     made = place / target.name
     error = run("-shared", *(str(place / f"{name}.o") for name in _PARTS), "-o", str(made))
     if error is None:
-        made.replace(target)
+        cache.put(made, target)
     return error
 
 
