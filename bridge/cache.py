@@ -27,7 +27,7 @@ from bridge.scratch import Scratch, sweep
 log = logging.getLogger("pingbridge")
 
 LIMIT_VARIABLE = "PINGBRIDGE_CACHE_MAX_MB"
-DEFAULT_LIMIT_MB = 2048
+DEFAULT_LIMIT_MB = 2000
 PATIENCE_S = 2.0
 """How long (s) somebody else's compilation is waited for in silence."""
 KINDS = ("programs", "cython", "kernels", "stamps", "cuda")

@@ -22,6 +22,8 @@ from bridge.runs.groups_rate import (
 )
 from bridge.runs.options import Options
 from bridge.runs.recipes import RECIPES_GROUPS
+from studies import cache
+from studies.cache import CACHE_CLEAR_GROUPS
 from studies.clustered import commands as clustered
 from studies.clustered import meanfield
 from studies.groups import GROUPS
@@ -188,6 +190,17 @@ COMMAND_GROUPS: dict[str, CommandGroup] = {
                 meanfield.bifurcation,
                 "Follow the fixed points over a parameter.",
                 MEANFIELD_BIFURCATION_GROUPS,
+            ),
+        ),
+    ),
+    "cache": CommandGroup(
+        "Compiled code that is kept for the next run.",
+        (
+            Command(cache.show, "Say where compiled code is kept, and how much.", ()),
+            Command(
+                cache.clear,
+                "Remove compiled code that is not in use; it is compiled again when needed.",
+                CACHE_CLEAR_GROUPS,
             ),
         ),
     ),
