@@ -190,7 +190,7 @@ def test_a_cluster_gives_the_same_table(call, cluster):
     ],
 )  # fmt: skip
 def test_bad_input_is_refused(call, words, told, monkeypatch):
-    monkeypatch.setattr("bridge.runs.parallel.CONNECT_S", 0.5)
+    monkeypatch.setattr("bridge.runs.cluster.CONNECT_S", 0.5)
     done = call("scan", *SCAN, *words, record=False)
     assert done.code == 2
     assert told in done.err
