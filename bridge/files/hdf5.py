@@ -159,29 +159,32 @@ def check_packing(item: h5py.Dataset, allowance: Allowance) -> None:
         allowance.spend(nominal, f"a chunk of {item.name}")
     if _LZF in filters and filters[_LZF][2:3] != (nominal,):
         raise ValueError(f"{item.name} announces another size of its chunks to lzf")
-    if _DEFLATE not in filters and _LZF not in filters:
-        return
-    if item.id.get_storage_size() <= _HARMLESS_CHUNK:
-        return
+    summed = list(filters).index(_FLETCHER32) if _FLETCHER32 in filters else None
+    for stored in _stored_chunks(item):
+        try:
+            _, packed = item.id.read_direct_chunk(tuple(stored.chunk_offset))
+        except (OSError, ValueError):
+            # HDF5 would take it for a missing one, and read zeros.
+            raise ValueError(f"{item.name} has a chunk that is not in its place") from None
+        if summed is not None and stored.filter_mask >> summed & 1:
+            raise ValueError(f"{item.name} has a chunk without its checksum")
+        if stored.size <= _HARMLESS_CHUNK:
+            continue
+        if _DEFLATE in filters:
+            _check_inflates(item, packed, nominal)
+        elif _LZF in filters:
+            allowance.spend(max(0, _LZF_MOST * stored.size - nominal), f"a chunk of {item.name}")
 
-    def check(stored: Any) -> None:
-        if stored.size > _HARMLESS_CHUNK:
-            if _DEFLATE in filters:
-                _check_inflates(item, stored.chunk_offset, nominal)
-            else:
-                allowance.spend(
-                    max(0, _LZF_MOST * stored.size - nominal), f"a chunk of {item.name}"
-                )
 
+def _stored_chunks(item: h5py.Dataset) -> list[Any]:
     if hasattr(item.id, "chunk_iter"):
-        item.id.chunk_iter(check)
-    else:  # HDF5 before 1.12.3
-        for k in range(item.id.get_num_chunks()):
-            check(item.id.get_chunk_info(k))
+        found: list[Any] = []
+        item.id.chunk_iter(found.append)
+        return found
+    return [item.id.get_chunk_info(k) for k in range(item.id.get_num_chunks())]  # HDF5 < 1.12.3
 
 
-def _check_inflates(item: h5py.Dataset, offset: tuple[int, ...], nominal: int) -> None:
-    _, packed = item.id.read_direct_chunk(offset)
+def _check_inflates(item: h5py.Dataset, packed: bytes, nominal: int) -> None:
     inflater = zlib.decompressobj()
     most = nominal + 4  # a checksum may be packed with it
     n_bytes = len(inflater.decompress(packed, most + 1))

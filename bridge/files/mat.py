@@ -27,7 +27,8 @@ from bridge.files.reading import Allowance, FileContentError, in_words, open_ord
 
 WHAT = ".mat file"
 _HEADER = 128
-_MATRIX, _COMPRESSED = 14, 15
+_FLAGS, _MATRIX, _COMPRESSED = 6, 14, 15
+_VERIFIED = 2**26  # bytes of a field that is not read, up to which its checksum is verified
 _HEAD = 1024  # of a field: flags, at most 32 dimensions, a name of at most 63 characters
 _CHAR_BYTES = 16  # of a letter on its way from a number to a text
 _ITEM_BYTES = {4: 8, 5: 8, 6: 8, 7: 4, 8: 1, 9: 1, 10: 2, 11: 2, 12: 4, 13: 4, 14: 8, 15: 8}
@@ -194,6 +195,9 @@ class _Version5:
             single = io.BytesIO(header + _unpacked(file, field))
             loaded = scipy.io.loadmat(single)
             found[field.name] = loaded[field.name]
+        for one in _elements(file):  # a damaged name or class would hide a field
+            if one.packed and one.name not in found and one.whole <= _VERIFIED:
+                _unpacked(file, one)
         return found
 
     @staticmethod
@@ -290,7 +294,9 @@ def _elements(file: BinaryIO) -> Iterator[_Element]:
 
 def _head(head: bytes, order: str) -> tuple[str, int, tuple[int, ...], bool]:
     """Return name, class and shape of a field, and whether it is complex."""
-    flags = struct.unpack(f"{order}I", head[8:12])[0] if len(head) >= 16 else 0
+    if len(head) < 16 or struct.unpack(f"{order}II", head[:8]) != (_FLAGS, 8):
+        raise ValueError("a field does not begin like one")
+    flags = struct.unpack(f"{order}I", head[8:12])[0]
     number = flags & 0xFF
     if number not in _ITEM_BYTES and number not in (1, 2, 3):
         return "", number, (), False  # functions and objects have another head
