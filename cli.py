@@ -62,7 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     with guarded_streams() as out, interruptible() as interruption:
-        code = _run(words, interruption)
+        try:
+            code = _run(words, interruption)
+        except SystemExit as stop:  # --help, or a mistake in the words
+            if stop.code:
+                raise
+            code = 0
         out.flush()
         if code == 0 and out.failure is not None:
             reason = out.failure.strerror or out.failure
@@ -81,6 +86,7 @@ def _run(words: list[str], interruption: Interruption) -> int:
             return 0
         configure_logging()
         common.ARGV[:] = words
+        _check_working_folder()
         with _warnings_as_lines():
             argh.dispatch(parser, words, completion=False)
     except BaseException as error:
@@ -93,6 +99,13 @@ def _run(words: list[str], interruption: Interruption) -> int:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return exit_code(error)
     return 0
+
+
+def _check_working_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ValueError("the working folder has been deleted; go (cd) to another") from None
 
 
 @contextlib.contextmanager

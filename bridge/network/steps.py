@@ -12,6 +12,8 @@ DT_CAL_MS = 0.1
 TAU_CAL_MS = 2.0
 """AMPA time constant of that calibration; an overridden tau does not change it."""
 MAX_STEPS = 50_000_000
+MAX_REF_STEPS = 2**31 - 1
+"""Counters of refractory steps are 32-bit integers in both backends."""
 
 
 def count_steps(t_ms: float, dt_ms: float) -> int:
@@ -52,8 +54,20 @@ def refractory_steps(tau_ref_ms: float, dt_ms: float) -> int:
     Half steps go to the even neighbour, as in Python's `round` of the float quotient (1.5 ms at
     dt 0.6 is 2 steps, at dt 0.2 it is 8). This quantisation is a genuine dt-dependence of the
     model: 1.5 ms become 2 ms at dt 1.
+
+    Raises
+    ------
+    ValueError
+        If there are more steps than a backend can count.
     """
-    return max(1, round(tau_ref_ms / dt_ms))
+    exact = tau_ref_ms / dt_ms
+    if exact > MAX_REF_STEPS:
+        raise ValueError(
+            f"dt = {dt_ms:g} ms cuts the refractory time of {tau_ref_ms:g} ms into {exact:.3g} "
+            f"steps, and at most {MAX_REF_STEPS} can be counted; use a dt of "
+            f"{tau_ref_ms / MAX_REF_STEPS:.2g} ms or more"
+        )
+    return max(1, round(exact))
 
 
 def calibration_factor(dt_ms: float) -> float:

@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import Any, NoReturn
 
+from bridge.runs.complaint import shortened
 from bridge.runs.parameter import nearest
 
 
@@ -24,7 +25,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line on stderr and exit with code 2."""
-        self.exit(2, f"error: {' '.join(message.split())} ({self.prog} --help lists the flags)\n")
+        self.exit(
+            2,
+            f"error: {shortened(' '.join(message.split()))} ({self.prog} --help lists the flags)\n",
+        )
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse; an argument that means nothing is an error naming the nearest flag."""

@@ -31,9 +31,14 @@ def load_brian2() -> ModuleType:
     capturing = getattr(logging, "_warnings_showwarning", None) is not None
     main = threading.current_thread() is threading.main_thread()
     interrupt = signal.getsignal(signal.SIGINT) if main else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import brian2
+    words = sys.argv
+    sys.argv = [""]  # what was typed goes into the copy of the script, UTF-8 or not
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import brian2
+    finally:
+        sys.argv = words
     if not capturing:
         logging.captureWarnings(False)
     sys.excepthook = hook

@@ -90,6 +90,13 @@ def test_refractory_steps_round_half_to_even():
     assert rate_ceiling_hz(INH_CELL, 1.0) == pytest.approx(500.0)
 
 
+@pytest.mark.parametrize("dt_ms", [1e-9, 1e-300, 5e-324])
+def test_more_refractory_steps_than_can_be_counted(dt_ms):
+    assert refractory_steps(2.0, 2.0 / (2**31 - 1)) == 2**31 - 1
+    with pytest.raises(ValueError, match=r"dt = .* ms cuts the refractory time of 3 ms into"):
+        refractory_steps(3.0, dt_ms)
+
+
 def test_step_constants_follow_the_spec_given_and_nothing_older():
     spec = PingSpec(n_in=5, layers=(ei_layer(8),))
     slow = dataclasses.replace(spec, synapses=SynapseSpec(tau_gaba_ms=18.0))
