@@ -110,8 +110,14 @@ def _plan(
     )
 
 
-def run_options(folder: Path) -> dict[str, Any]:
+def run_options(folder: Path, *, instead: str = "name another folder") -> dict[str, Any]:
     """Return the run options in config.json; none where another program made the folder.
+
+    Parameters
+    ----------
+    folder : Path
+    instead : str
+        What is to be done about the folder of another command.
 
     Raises
     ------
@@ -124,7 +130,7 @@ def run_options(folder: Path) -> dict[str, Any]:
     config = _read_json(path)
     if config.get("mode") != COMMAND:
         raise ValueError(
-            f"{folder} holds a run of {config.get('mode')}, not of {COMMAND}; name another folder"
+            f"{folder} holds a run of {config.get('mode')}, not of {COMMAND}; {instead}"
         )
     return {key: config[key] for key in by_key([LateralLineOptions]) if key in config}
 

@@ -168,7 +168,7 @@ class Owner:
         ValueError
             Naming what differs, and what to type instead.
         """
-        run_options(self.folder)  # refuses the folder of another command
+        run_options(self.folder, instead="choose another --run-name, or --runs-dir")
         if not is_run(self.folder):
             return False
         before = read_earlier(self.folder)
