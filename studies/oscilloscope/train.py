@@ -116,13 +116,20 @@ def _refuse(resolved: Resolved) -> None:
 
 
 def _check_resume(folder: Path, job: Job) -> None:
-    """Refuse a checkpoint that does not fit, before anything is written."""
+    """Refuse a training that this one can't go on with, before anything is written."""
     from train_torch.training.checkpoint import TrainingState
     from train_torch.training.trainer import CHECKPOINT
 
-    if not (folder / CHECKPOINT).is_file():
+    path, asked = folder / CHECKPOINT, fingerprint_of(job)
+    if not path.is_file():
+        held = fingerprint_of(job, held=read_json_object(folder / "config.json"))
+        if held != asked:
+            raise ValueError(
+                f"--resume: {folder} holds a training of other settings, of which no epoch is "
+                "finished; choose another --out-dir, or begin anew with --wipe-dir"
+            )
         return
-    done = TrainingState.load(folder / CHECKPOINT, settings=fingerprint_of(job)).epoch
+    done = TrainingState.load(path, settings=asked).epoch
     if done > job.resolved[LearningOptions].epochs:
         raise ValueError(
             f"--epochs {job.resolved[LearningOptions].epochs}: the training has done {done} already"

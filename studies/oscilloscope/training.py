@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,21 @@ _FREE = frozenset({
 })  # fmt: skip
 
 
-def fingerprint_of(job: Job) -> str:
-    """Return what a resumed training must share, as JSON."""
-    fixed = {key: value for key, value in job.config().items() if key not in _FREE}
-    if fixed["lr_schedule"] != "constant":
-        fixed["epochs"] = job.resolved[LearningOptions].epochs  # the schedule counts them
+def fingerprint_of(job: Job, *, held: Mapping[str, Any] | None = None) -> str:
+    """Return what a resumed training must share, as JSON.
+
+    Parameters
+    ----------
+    job : Job
+    held : mapping, optional
+        A config.json: its values under the keys of the job, in place of the job's own.
+    """
+    config = job.config()
+    if held is not None:
+        config = {key: held[key] for key in config.keys() & held.keys()}
+    fixed = {key: value for key, value in config.items() if key not in _FREE}
+    if fixed.get("lr_schedule") != "constant":
+        fixed["epochs"] = config.get("epochs")  # the schedule counts them
     return json.dumps(fixed, sort_keys=True, default=str)
 
 
@@ -135,13 +146,13 @@ def _write(
     }
     written = []
     if outcome.records:
-        import torch
-
         from bridge.formats.weight_files import save_weights
+        from train_torch.training.state_file import write_pth
 
         state = {name: t.detach().cpu() for name, t in network.state_dict().items()}
         weights = network.weights()
-        written.append(run.write("weights.pth", lambda path: torch.save(state, path)))
+        written.append(run.path("weights.pth"))
+        write_pth(written[-1], state)
         written.append(run.write("weights.h5", lambda path: save_weights(
             weights, path, attributes={"model": job.spec.model, "seed": job.seed},
         )))  # fmt: skip

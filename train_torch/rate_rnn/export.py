@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bridge.atomic import write_atomically
 from bridge.rate_to_spike.model_file import FORMAT_VERSION, save_rate_model
 from bridge.rate_to_spike.task_factory import TaskFactory
 from bridge.rate_to_spike.tasks import AbstractTask
 from train_torch.rate_rnn.network import FR_RNN_dale
 from train_torch.rate_rnn.training import TrainingResult
+from train_torch.training.state_file import write_pth
 
 
 def model_fields(
@@ -109,4 +109,4 @@ def save_pth(
         "final_loss": result.losses[-1] if result.losses else float("nan"),
         "trial": len(result.losses),
     }
-    write_atomically(path, lambda partial: torch.save(content, partial))
+    write_pth(path, content)

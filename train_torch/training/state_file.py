@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -37,7 +38,17 @@ def save_state(
     """
     content = {key: json.dumps(value) if key in as_json else value for key, value in state.items()}
     content |= {"version": version, "settings": settings}
-    write_atomically(path, lambda partial: torch.save(content, partial))
+    write_pth(path, content)
+
+
+def write_pth(path: Path, content: Any) -> None:
+    """Write tensors and what goes with them whole or not at all; the same content, the same bytes.
+
+    ``torch.save`` puts the name of the file into it, which is a temporary one here.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, lambda partial: partial.write_bytes(buffer.getbuffer()))
 
 
 def load_state(
