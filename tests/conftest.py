@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +17,12 @@ os.environ.setdefault(
 )
 # Nor are they asked for their commit at each of a thousand runs (tests/bridge/test_provenance.py).
 os.environ.setdefault("PINGBRIDGE_GIT_SHA", "unknown")
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
+
+
+_loaded = 0
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +32,12 @@ def loaded_modules_are_not_searched_for_garbage():
     Brian2 collects garbage at the begin of every run; with torch, sympy and the rest in memory that
     takes longer than a small run itself.
     """
+    global _loaded
     yield
-    if "brian2" in sys.modules and not gc.get_freeze_count():
+    if "brian2" in sys.modules and len(sys.modules) > _loaded + 50:
         gc.collect()
         gc.freeze()
+        _loaded = len(sys.modules)
 
 
 @pytest.fixture(scope="session")
