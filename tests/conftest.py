@@ -42,7 +42,7 @@ def loaded_modules_are_not_searched_for_garbage():
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """Return the folder of the reference data: of this project, or one that the environment names."""
+    """Return the folder of the reference data: the project's, or one that the environment names."""
     named = os.environ.get("PINGBRIDGE_REFERENCE")
     folder = Path(named) if named else Path(__file__).parent / "reference"
     assert folder.is_dir(), f"PINGBRIDGE_REFERENCE = {named} is not a folder"
