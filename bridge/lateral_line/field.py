@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridge.lateral_line.params import NetworkParams
+from bridge.lateral_line.params import MIN_SPEED_CM_S, NetworkParams
 
 Array = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ class Afferents:
     sigma_distance_cm: float = 0.6
     mu_speed_cm_s: float = 5.0
     sigma_speed_cm_s: float = 1.0
-    min_speed_cm_s: float = 0.1
+    min_speed_cm_s: float = MIN_SPEED_CM_S
 
 
 AFFERENTS = Afferents()

@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 Window = tuple[float, float] | None
 
 SMOOTHING_S = 0.02
+MIN_VALID = 0.3
+"""Below this part of the scored steps a map quality is neither averaged nor drawn as data: the few
+steps with spikes decide it."""
 MAX_BINS = 100
 TWO_PI = 2.0 * np.pi
 
@@ -62,6 +65,9 @@ class MapQuality:
         Steps with a spike in the smoothing window, of all steps.
     n_spikes : int
         Spikes that counted.
+    valid_in_window : float
+        Steps with a spike in the smoothing window, of those that were scored: of the evaluation
+        window, or of the steps at the body.
     theta_true, theta_hat, delta_theta : float64, shape (n_steps,)
     bias_theta, sigma_trial_theta : float64, shape (n_bins,)
     """
@@ -70,6 +76,7 @@ class MapQuality:
     delta_trial_rad: float
     valid_fraction: float
     n_spikes: int
+    valid_in_window: float
     theta_true: Array
     theta_hat: Array
     delta_theta: Array
@@ -80,6 +87,11 @@ class MapQuality:
     def silent(self) -> bool:
         """Whether there was nothing to decode: the scores are then fallbacks, not results."""
         return self.n_spikes == 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether enough of the positions were decoded to make the scores mean something."""
+        return not self.silent and self.valid_in_window >= MIN_VALID
 
     def to_json(self) -> dict[str, Any]:
         """Return the three published numbers."""
@@ -151,12 +163,28 @@ def map_quality(
         delta_trial_rad=delta_trial,
         valid_fraction=float(np.mean(defined)) if n_steps else 0.0,
         n_spikes=n_spikes,
+        valid_in_window=float(defined.sum() / inside.sum()) if inside.any() else 0.0,
         theta_true=theta_true,
         theta_hat=theta_hat,
         delta_theta=delta,
         bias_theta=bias,
         sigma_trial_theta=sigma,
     )
+
+
+def floor_of_path(
+    x_cm: Array, *, n_cells: int, body_length_cm: float, dt_s: float, window_cm: Window = None
+) -> float:
+    """Return sigma_theta (rad) of a perfect map of the body, scored over the path.
+
+    One spike per step, of the cell whose place is nearest: 0.356 on the default sweep, since the
+    angle runs over the path and not the body.
+    """
+    cell = np.clip(np.rint(x_cm / body_length_cm * (n_cells - 1)), 0, n_cells - 1)
+    return map_quality(
+        np.arange(len(x_cm)), cell.astype(np.int64), n_cells=n_cells, x_cm=x_cm, dt_s=dt_s,
+        window_cm=window_cm,
+    ).sigma_theta_rad  # fmt: skip
 
 
 def _decode(
@@ -283,6 +311,11 @@ def population_rate(
     spike_step: NDArray[np.int64], n_cells: int, n_steps: int, dt_s: float
 ) -> Array:
     """Return the rate (Hz per cell) in every step, smoothed over 20 ms."""
-    counts = np.bincount(spike_step, minlength=n_steps)[:n_steps].astype(np.float64)
+    return rate_of_counts(np.bincount(spike_step, minlength=n_steps)[:n_steps], n_cells, dt_s)
+
+
+def rate_of_counts(counts: NDArray[Any], n_cells: int, dt_s: float) -> Array:
+    """Return the same from the spikes of all cells in each step."""
+    counts = counts.astype(np.float64)
     width = max(1, round(SMOOTHING_S / dt_s))
     return _boxcar(counts, width) / (width * n_cells * dt_s)

@@ -335,8 +335,10 @@ class MapOptions(Options):
         aliases=("eval-x-max-cm",),
     )  # fmt: skip
     pv_window: str = option(
-        "checkpoint", "what the map quality in training is measured on: the last checkpoint "
-        "interval, or the last whole sweep to and fro", choices=("checkpoint", "cycle"),
+        "cycle", "what the map quality in training is measured on: the last whole sweep to and "
+        "fro, or, as published, the last checkpoint interval, which stretches a part of a sweep "
+        "over the circle and scores worse", choices=("cycle", "checkpoint"),
+        shown_default="cycle; ll_fast_literal checkpoint",
     )  # fmt: skip
 
 

@@ -50,9 +50,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "ll_fast_literal": {
         "n_mon": 800, "n_ts": 80, "trial_duration_s": 0.8, "n_training_trials": 40,
         "checkpoint_trials": 10, "checkpoint_save_every_n_checkpoints": 1,
+        "pv_window": "checkpoint",
     },
 }  # fmt: skip
 """What each preset changes of the defaults."""
+
+MIN_SPEED_CM_S = 0.1
+"""Speed below which no sphere of a test moves; a constant of the published model."""
+MARGIN_CM = 0.5
+"""How far before the body the sphere of a test starts; a constant of the published model."""
 
 MAX_VALUES = 200_000_000
 """Numbers that any array of a run may hold (1.6 GB)."""
@@ -112,11 +118,17 @@ class NetworkParams(
             raise ValueError(
                 f"--training-distance-min-cm {low:g} is above --training-distance-max-cm {high:g}"
             )
-        window = (self.eval_x_min_cm, self.eval_x_max_cm)
+        window, shown = (self.eval_x_min_cm, self.eval_x_max_cm), self.test_range_cm
         if (window[0] is None) != (window[1] is None):
             raise ValueError("--eval-x-min and --eval-x-max belong together: give both or neither")
         if window[0] is not None and window[1] is not None and window[0] >= window[1]:
             raise ValueError(f"--eval-x-max {window[1]:g} must be above --eval-x-min {window[0]:g}")
+        inside = self.eval_window_cm
+        if inside is not None and (inside[1] <= shown[0] or inside[0] >= shown[1]):
+            raise ValueError(
+                f"--eval-x-min {inside[0]:g} to --eval-x-max {inside[1]:g} cm lies off the path of "
+                f"the test, which goes from {shown[0]:g} to {shown[1]:g} cm"
+            )
         if self.held_test_spread and not self.test_using_held_snapshots:
             raise ValueError("--held-test-spread applies to --test-using-held-snapshots only")
 
@@ -131,6 +143,19 @@ class NetworkParams(
                 raise ValueError(
                     f"--dt-s {self.dt_s:g} ({self.dt_s * 1000:g} ms) must be below {flag} "
                     f"{tau_ms:g}: the integration would not be stable"
+                )
+        for init, jitter, wmax, flags, learns in (
+            (self.mon_ts_w_init, self.mon_ts_w_jitter, self.mon_ts_wmax,
+             ("--mon-ts-w-init", "--mon-ts-w-jitter", "--mon-ts-wmax"), True),
+            (self.ll_mon_w_init_mV, self.ll_mon_w_jitter_stdp_mV, self.ll_mon_wmax_mV,
+             ("--ll-mon-w-init-mv", "--ll-mon-w-jitter-stdp-mv", "--ll-mon-wmax-mv"),
+             self.ll_mon_use_stdp),
+        ):  # fmt: skip
+            # Learning clips at once what a control keeps: they would be two networks.
+            if learns and init + jitter > wmax * (1.0 + 1e-9):
+                raise ValueError(
+                    f"{flags[0]} {init:g} plus {flags[1]} {jitter:g} is above the ceiling "
+                    f"({flags[2]} {wmax:g})"
                 )
         if self.keep_ll_mon_stdp_during_test and not self.ll_mon_use_stdp:
             raise ValueError("--keep-ll-mon-stdp-during-test needs --use-ll-mon-stdp")
@@ -151,7 +176,7 @@ class NetworkParams(
         dense = self.ll_to_mon_topography_strength <= 0
         per_mon = self.mon_to_ts_out_degree + (self.n_ll if dense else self.ll_to_mon_in_degree)
         n_kept = -(-steps // self.trial_steps) // self.checkpoint_trials + 1
-        of_test = self.test_path_cm / self.speed_cm_s / self.dt_s
+        of_test = self.test_s / self.dt_s
         in_run = "--trial-duration-s, --checkpoint-save-every-n, --checkpoint-trials"
         for what, n, flags in (
             ("training positions", self.n_training_trials * self.trial_steps / self.hold_steps,
@@ -206,6 +231,30 @@ class NetworkParams(
     def run_steps(self) -> int:
         """Steps of the longest compiled run of a training."""
         return min(self.save_trials, self.n_training_trials) * self.trial_steps
+
+    @property
+    def test_speed_cm_s(self) -> float:
+        """Speed of the sphere in the sweep of the test."""
+        return max(MIN_SPEED_CM_S, self.speed_cm_s)
+
+    @property
+    def test_s(self) -> float:
+        """Length of the test: what the sphere needs for the path."""
+        held = self.test_using_held_snapshots
+        return self.test_path_cm / (self.speed_cm_s if held else self.test_speed_cm_s)
+
+    @property
+    def test_range_cm(self) -> tuple[float, float]:
+        """Positions between which the sphere is in the test."""
+        length = self.ll_body_length_cm
+        if self.test_using_held_snapshots:
+            n_shown = -(-max(1, round(self.test_s / self.dt_s)) // self.hold_steps)
+            if self.held_test_spread or n_shown >= self.n_ll or not self.training_ordered_sweeps:
+                return 0.0, length
+            return 0.0, length * (n_shown - 1) / (self.n_ll - 1)
+        if self.direction < 0:
+            return length + MARGIN_CM - self.test_path_cm, length + MARGIN_CM
+        return -MARGIN_CM, self.test_path_cm - MARGIN_CM
 
     @property
     def eval_window_cm(self) -> tuple[float, float] | None:

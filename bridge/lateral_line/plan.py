@@ -21,7 +21,8 @@ from bridge.runs.resolve import Resolved
 log = logging.getLogger("pingbridge")
 
 _RESUMED = frozenset({
-    "save_tag", "save_weights_dir", "with_control", "test_distances", "figures", "fast_math",
+    "save_tag", "save_weights_dir", "with_control", "control_matched", "test_repeats",
+    "test_distances", "figures", "fast_math",
 })  # fmt: skip
 """Options that a resumed run takes over, besides those that name network, seeds and folder. How it
 executes belongs to the machine."""
@@ -113,8 +114,11 @@ def make_plan(resolved: Resolved, earlier: Plan | None = None) -> Plan:
     if "run_name" in set_here or options.run_name is None:
         options = dataclasses.replace(options, run_name=_run_name(options.run_name))
     if options.disable_all_stdp:
-        if options.with_control:
-            raise ValueError("--disable-all-stdp is the control itself; leave --with-control out")
+        for name in ("with_control", "control_matched"):
+            if getattr(options, name):
+                raise ValueError(
+                    f"--disable-all-stdp is the control itself; leave {_flag(name)} out"
+                )
         params = params.without_plasticity()
     _check_effect(params, set_here, evaluates=options.evaluate is not None)
     options = dataclasses.replace(options, disable_all_stdp=not params.plastic)
@@ -126,13 +130,17 @@ def _check(options: LateralLineOptions) -> None:
         raise ValueError("--resume-from goes on training, --evaluate does not train: give one")
     if options.restore_initial_ll_mon and options.evaluate is None:
         raise ValueError("--restore-initial-ll-mon applies to --evaluate only")
-    if options.evaluate is not None and (options.with_control or options.disable_all_stdp):
-        raise ValueError(
-            "--evaluate tests saved weights: --with-control and --disable-all-stdp are for training"
-        )
+    for_training = ("with_control", "control_matched", "disable_all_stdp")
+    given = [_flag(name) for name in for_training if getattr(options, name)]
+    if options.evaluate is not None and given:
+        raise ValueError(f"--evaluate tests saved weights: {given[0]} is for training")
     name = options.save_tag
     if not name.strip() or "/" in name or "\\" in name or name.startswith("."):
         raise ValueError(f"--save-tag {name!r} must be the start of a file name")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _check_earlier(options: LateralLineOptions, earlier: Plan, set_here: frozenset[str]) -> None:

@@ -69,8 +69,9 @@ class InputSpikes:
 
 
 def draw_spikes(
-    params: NetworkParams, drives: list[NDArray[np.float64]], trials: list[int]
-) -> InputSpikes:
+    params: NetworkParams, drives: list[NDArray[np.float64]], trials: list[int], *,
+    repeat: int = 0,
+) -> InputSpikes:  # fmt: skip
     """Return the spikes of consecutive trials, steps counted from the first one's start.
 
     Parameters
@@ -80,12 +81,17 @@ def draw_spikes(
         Drive of the afferents in each trial.
     trials : list of int
         Numbers of the trials; `TEST_TRIAL` for the test.
+    repeat : int
+        Which of the tests of a seed; 0 is the first, and training.
     """
     dt_s = params.dt_s
     layers: dict[str, list[tuple[NDArray, NDArray]]] = {"ll": [], "mon": [], "ts": []}
     begin = 0
     for drive_hz, trial in zip(drives, trials, strict=True):
-        rng = chance.spikes_rng(params.seed, trial - TEST_TRIAL)
+        if repeat:
+            rng = chance.repeat_rng(params.seed, repeat, chance.SPIKES)
+        else:
+            rng = chance.spikes_rng(params.seed, trial - TEST_TRIAL)
         n_steps = len(drive_hz)
         fired = rng.random(drive_hz.T.shape) < drive_hz.T * dt_s
         cell, step = np.nonzero(fired)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.lateral_line import chance
+from bridge.lateral_line.decoding import decoder_errors_cm
 from bridge.lateral_line.field import neuromasts, noise_factor
 from bridge.lateral_line.map_quality import MapQuality, TuningWidth, stabilisation_time_s
 from bridge.lateral_line.params import NetworkParams
@@ -21,9 +22,14 @@ Spikes = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Cell and step of each spike."""
 
 SHOWN_CELLS = 400
-"""Cells of each layer whose spikes at the end of training are kept, and which rasters show."""
+"""Cells of each layer, at most, whose spikes at the end of training are kept and drawn."""
 
 N_TRACKED = 24
+
+
+def shown_every(n_cells: int) -> int:
+    """Return that every so many cells of a layer are shown: evenly over the body, at most 400."""
+    return -(-n_cells // SHOWN_CELLS)
 
 
 def tracked_synapses(params: NetworkParams, n_synapses: int) -> NDArray[np.int64]:
@@ -122,7 +128,14 @@ class TestOutcome:
     spikes : dict of str to (cell, step)
         Of ``ll``, ``mon``, ``ts``; steps from the start of the test.
     quality : dict of str to MapQuality
-        ``ts`` and ``ll`` as published; ``ts_body``: angle referred to the body.
+        ``ts`` and ``ll`` as published; ``ts_body``, ``mon_body``, ``ll_body``: angle referred to
+        the body.
+    floor_rad : float
+        What a perfect map of the body scores over this path.
+    place_error_cm : dict of str to float
+        Of ``ll``, ``mon``, ``ts``: :func:`bridge.lateral_line.decoding.place_error_cm`.
+    rate_hz : dict of str to float
+        Mean rates, Hz per cell.
     widths : dict of str to TuningWidth
         Of ``ll``, ``mon``, ``ts``.
     """
@@ -132,7 +145,15 @@ class TestOutcome:
     stimulus: TestStimulus
     spikes: dict[str, Spikes]
     quality: dict[str, MapQuality]
+    floor_rad: float
+    place_error_cm: dict[str, float]
+    rate_hz: dict[str, float]
     widths: dict[str, TuningWidth]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the scores of TS mean something, over the path and over the body."""
+        return self.quality["ts"].usable and self.quality["ts_body"].usable
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers of the test."""
@@ -145,8 +166,14 @@ class TestOutcome:
             "delta_trial_ll_rad": ll.delta_trial_rad,
             "sigma_theta_body_rad": body.sigma_theta_rad,
             "delta_trial_body_rad": body.delta_trial_rad,
-            "valid_fraction_body": body.valid_fraction,
+            # Of the steps at the body: the path goes on beyond its ends.
+            "valid_fraction_body": body.valid_in_window,
+            "valid_in_window": ts.valid_in_window,
             "silent": ts.silent,
+            "usable": self.usable,
+            "sigma_theta_floor_rad": self.floor_rad,
+            **{f"position_error_{k}_cm": v for k, v in self.place_error_cm.items()},
+            **{f"rate_test_{k}_hz": v for k, v in self.rate_hz.items()},
             **{f"sigma_w_{name}_cm": self.widths[name].mean_cm for name in ("ll", "mon", "ts")},
             **{f"n_spikes_test_{name}": len(self.spikes[name][0]) for name in self.spikes},
         }
@@ -162,17 +189,41 @@ class Tail:
         Step of training at which it begins.
     n_steps : int
     spikes : dict of str to (cell, step)
-        Of ``ll``, ``mon``, ``ts``, the first `SHOWN_CELLS` of each; steps from `begin_step`.
+        Of ``ll``, ``mon``, ``ts``, every `shown_every` cells of each; steps from `begin_step`.
+    counts : dict of str to int32 array, shape (n_steps,)
+        Spikes of all cells of a layer in each step: population rates come from these.
     """
 
     begin_step: int
     n_steps: int
     spikes: dict[str, Spikes]
+    counts: dict[str, NDArray[np.int32]]
+
+
+def no_tail(begin_step: int) -> Tail:
+    """Return an empty end of training that begins here."""
+    nothing = np.empty(0, dtype=np.int64)
+    return Tail(
+        begin_step=begin_step, n_steps=0,
+        spikes=dict.fromkeys(("ll", "mon", "ts"), (nothing, nothing)),
+        counts=dict.fromkeys(("ll", "mon", "ts"), np.empty(0, dtype=np.int32)),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RepeatedTest:
+    """One of several tests of a network: its numbers and spikes."""
+
+    numbers: dict[str, Any]
+    spikes: dict[str, Spikes]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeedResult:
-    """A trained (or loaded) network and its test."""
+    """A trained (or loaded) network and its test.
+
+    `repeats` are the tests with other noise, the first one (`test`) included; empty without any.
+    """
 
     params: NetworkParams
     wiring: Wiring
@@ -185,6 +236,7 @@ class SeedResult:
     test: TestOutcome
     seconds: dict[str, float]
     target: str
+    repeats: tuple[RepeatedTest, ...] = ()
 
     def weight_numbers(self) -> dict[str, float]:
         """Return how the MON to TS weights moved and where they ended."""
@@ -205,6 +257,13 @@ class SeedResult:
             ),
         }
 
+    def mean_test_rate_hz(self, layer: str) -> float:
+        """Return the mean rate (Hz per cell) of a layer in the tests."""
+        if not self.repeats:
+            return self.test.rate_hz[layer]
+        rates = [one.numbers[f"rate_test_{layer}_hz"] for one in self.repeats]
+        return float(np.mean(rates))
+
     def mean_rates_hz(self) -> dict[str, float]:
         """Return mean rates (Hz per cell) in training; NaN without training."""
         rates = np.asarray(self.record.trial_rates_hz, dtype=np.float64)
@@ -221,6 +280,7 @@ class SeedResult:
             "distance_cm": p.distance_cm,
             "test_ll_noise_hz": p.test_ll_noise_hz,
             **self.test.to_json(),
+            **({"repeats": self._repeats()} if self.repeats else {}),
             **{f"mean_rate_{k}_train_hz": v for k, v in self.mean_rates_hz().items()},
             **self.weight_numbers(),
             "stabilisation_s": self.record.stabilisation_s,
@@ -232,3 +292,18 @@ class SeedResult:
             "codegen": self.target,
             **{f"{k}_s": v for k, v in self.seconds.items()},
         }
+
+    def _repeats(self) -> list[dict[str, Any]]:
+        """Return the numbers of each test, with the errors of decoders fitted to the others."""
+        p, x_cm = self.params, self.test.stimulus.x_cm
+        sizes = {"ll": p.n_ll, "mon": p.n_mon, "ts": p.n_ts}
+        errors = {
+            f"decoder_error_{name}_cm": decoder_errors_cm(
+                [one.spikes[name] for one in self.repeats], n_cells=n, x_cm=x_cm, dt_s=p.dt_s
+            )
+            for name, n in sizes.items()
+        }  # fmt: skip
+        return [
+            {"repeat": k, **one.numbers, **{name: found[k] for name, found in errors.items()}}
+            for k, one in enumerate(self.repeats)
+        ]

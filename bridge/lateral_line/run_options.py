@@ -37,6 +37,14 @@ class LateralLineOptions(Options):
     with_control: bool = option(
         False, "run the same seed without plasticity as well, and keep both results"
     )
+    control_matched: bool = option(
+        False, "run the same seed without plasticity and with MON to TS weights scaled so that TS "
+        "fires in the tests as after training (within 5 %)",
+    )  # fmt: skip
+    test_repeats: int = option(
+        1, "tests of each network, with other noise and other Poisson spikes; the first is that "
+        "of a run with one", at_least=1, at_most=100,
+    )  # fmt: skip
     resume_from: Path | None = option(
         None, "go on with the training of an earlier run (its folder), in place unless --run-name "
         "names another folder; its parameters and options hold where none are typed",

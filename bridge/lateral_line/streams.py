@@ -22,7 +22,7 @@ from bridge.lateral_line.field import (
     ou_noise,
     snapshot_noise,
 )
-from bridge.lateral_line.params import NetworkParams
+from bridge.lateral_line.params import MARGIN_CM, NetworkParams
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ class SnapshotStream:
     params : NetworkParams
     n_steps : int
         Length of the whole stream; the noise curriculum runs over it.
-    seed : int
+    seed : int or numpy.random.Generator
     stride : int
         Every so many positions of a sweep are used.
     factor : float64, shape (n_ll, n_ll), optional
@@ -67,7 +67,7 @@ class SnapshotStream:
         params: NetworkParams,
         *,
         n_steps: int,
-        seed: int,
+        seed: int | np.random.Generator,
         stride: int = 1,
         factor: Array | None = None,
     ) -> None:
@@ -247,21 +247,29 @@ class TestStimulus:
         return len(self.t_s)
 
 
-def stimulus_of_test(params: NetworkParams, *, factor: Array | None = None) -> TestStimulus:
+def stimulus_of_test(
+    params: NetworkParams, *, factor: Array | None = None, repeat: int = 0
+) -> TestStimulus:
     """Return the stimulus of the test: a sweep past the body, or held positions.
 
     `factor` replaces the Cholesky factor of the noise correlation, whose last columns depend on
-    the linear algebra library (the matrix is nearly singular).
+    the linear algebra library (the matrix is nearly singular). `repeat` 0 is the test of the seed,
+    1, 2, ... have other noise.
     """
     p = params
-    t_s: Array = np.arange(0.0, p.test_path_cm / p.speed_cm_s, p.dt_s, dtype=np.float64)
+    t_s: Array = np.arange(0.0, p.test_s, p.dt_s, dtype=np.float64)
+    noise: int | np.random.Generator = p.seed + chance.TEST_STREAM
+    white = chance.published_rng(p.seed, chance.TEST_WHITE_NOISE)
+    if repeat:
+        noise = chance.repeat_rng(p.seed, repeat, chance.NOISE)
+        white = chance.repeat_rng(p.seed, repeat, chance.WHITE_NOISE)
     direction = 1.0 if p.direction >= 0 else -1.0
     if p.test_using_held_snapshots:
         n_positions = -(-len(t_s) // p.hold_steps)
         stride = -(-p.n_ll // n_positions) if p.held_test_spread else 1
         stream = SnapshotStream(
-            p, n_steps=len(t_s), seed=p.seed + chance.TEST_STREAM, stride=stride, factor=factor
-        )
+            p, n_steps=len(t_s), seed=noise, stride=stride, factor=factor
+        )  # fmt: skip
         shown = stream.read(0, stream.n_snapshots)
         at = np.arange(len(t_s)) // p.hold_steps
         x_cm, y_cm, rate_hz = shown.x_cm[at], shown.distance_cm[at], shown.rate_hz[at]
@@ -269,17 +277,15 @@ def stimulus_of_test(params: NetworkParams, *, factor: Array | None = None) -> T
     else:
         swept = simulate(
             len(t_s), p.dt_s, neuromasts(p.n_ll, p.ll_body_length_cm),
-            rng=chance.published_rng(p.seed, chance.TEST_STREAM), distance_cm=p.distance_cm,
-            direction=direction, speed_cm_s=max(AFFERENTS.min_speed_cm_s, p.speed_cm_s),
-            x0_cm=-0.5 if direction > 0 else p.ll_body_length_cm + 0.5,
+            rng=np.random.default_rng(noise), distance_cm=p.distance_cm,
+            direction=direction, speed_cm_s=p.test_speed_cm_s,
+            x0_cm=-MARGIN_CM if direction > 0 else p.ll_body_length_cm + MARGIN_CM,
             radius_cm=p.sphere_radius_cm, flow_sign=p.flow_sign, factor=factor,
         )  # fmt: skip
         x_cm, y_cm, rate_hz = swept.x_cm, swept.y_cm, swept.rate_hz
         v_cm_s, noise_hz = swept.v_cm_s, swept.noise_hz
     if p.test_ll_noise_hz > 0:
-        rate_hz = add_white_noise(
-            rate_hz, p.test_ll_noise_hz, chance.published_rng(p.seed, chance.TEST_WHITE_NOISE)
-        )
+        rate_hz = add_white_noise(rate_hz, p.test_ll_noise_hz, white)
     return TestStimulus(
         t_s=t_s, x_cm=x_cm, y_cm=y_cm, rate_hz=rate_hz, drive_hz=drive(rate_hz, p),
         direction=direction, v_cm_s=v_cm_s, noise_hz=noise_hz,

@@ -17,14 +17,17 @@ from bridge.files.reading import FileContentError
 from bridge.lateral_line.params import NetworkParams, from_json
 from bridge.lateral_line.record import (
     N_TRACKED,
-    SHOWN_CELLS,
     Spikes,
     Tail,
     TrainingRecord,
+    no_tail,
 )
 from bridge.lateral_line.wiring import n_synapses
 
-VERSION = 1
+VERSION = 2
+FIRST_CELLS_ONLY = 1
+"""Version whose end of training holds the first cells of a layer only: it is not shown."""
+LAYERS = ("ll", "mon", "ts")
 FORMAT = "pingbridge-lateral-line-checkpoint"
 
 _CURRICULUM = ("training_noise_scale_early", "training_noise_scale_late")
@@ -110,6 +113,7 @@ def write_state(path: Path, saved: TrainingState) -> None:
             f"tail:{name}": np.stack(spikes).astype(np.int32)
             for name, spikes in saved.tail.spikes.items()
         },
+        **{f"counts:{name}": counts for name, counts in saved.tail.counts.items()},
     }
     write_npz(path, arrays)
 
@@ -127,7 +131,8 @@ def read_state(path: Path) -> TrainingState:
     arrays = read_npz(path)
     try:
         described = parse_json(arrays["description"].tobytes(), "description")
-        if described["format"] != FORMAT or described["version"] != VERSION:
+        version = described["version"]
+        if described["format"] != FORMAT or version not in (FIRST_CELLS_ONLY, VERSION):
             raise ValueError("another format or version")
         params = from_json(described["params"])
         begin, n_steps = map(int, described["tail"])
@@ -143,15 +148,12 @@ def read_state(path: Path) -> TrainingState:
             state=state | {"mon_ts.w": arrays["mon_ts_w"]},
             record=TrainingRecord.from_arrays(arrays),
             spikes_ts=_pair(arrays, "pending_ts", params.n_ts),
-            tail=Tail(
+            tail=no_tail(begin + n_steps) if version == FIRST_CELLS_ONLY else Tail(
                 begin_step=begin,
                 n_steps=n_steps,
-                spikes={
-                    name: _pair(arrays, f"tail:{name}", min(n_cells, SHOWN_CELLS))
-                    for name, n_cells in (
-                        ("ll", params.n_ll), ("mon", params.n_mon), ("ts", params.n_ts)
-                    )
-                },
+                spikes={name: _pair(arrays, f"tail:{name}", n) for name, n in
+                        zip(LAYERS, (params.n_ll, params.n_mon, params.n_ts), strict=True)},
+                counts={name: arrays[f"counts:{name}"] for name in LAYERS},
             ),
             mon_ts_w_before=arrays["mon_ts_w_before"],
             ll_mon_w_before_mv=arrays["ll_mon_w_before_mV"],
@@ -214,6 +216,9 @@ def _check(saved: TrainingState) -> None:
         raise ValueError("its last spikes are of another number of trials")
     if any(np.any(step >= tail.n_steps) for _, step in tail.spikes.values()):
         raise ValueError("its last spikes come after its end")
+    for name, counts in tail.counts.items():
+        if counts.shape != (tail.n_steps,) or counts.dtype.kind != "i" or np.any(counts < 0):
+            raise ValueError(f"counts:{name} must hold {tail.n_steps} numbers of spikes")
 
 
 def check_goes_on(path: Path, saved: TrainingState, params: NetworkParams) -> None:

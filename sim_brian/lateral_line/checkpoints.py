@@ -11,10 +11,10 @@ from bridge.lateral_line.map_quality import map_quality
 from bridge.lateral_line.params import NetworkParams
 from bridge.lateral_line.poisson import InputSpikes
 from bridge.lateral_line.record import (
-    SHOWN_CELLS,
     Spikes,
     Tail,
     TrainingRecord,
+    shown_every,
     tracked_synapses,
 )
 from bridge.lateral_line.streams import TrainingDrive
@@ -104,9 +104,12 @@ def _checkpoint(
     if p.pv_window == "cycle":
         begin = max(0, end - _cycle_steps(p))
         in_interval = (spikes[1] >= begin) & (spikes[1] < end)
+    # Before the first sweep is over, what was shown must not fill the circle.
+    part = p.pv_window == "cycle" and end - begin < _cycle_steps(p) // 2
     quality = map_quality(
         spikes[1][in_interval] - begin, spikes[0][in_interval], n_cells=p.n_ts,
         x_cm=_x_trace(p, begin, end, x), dt_s=p.dt_s,
+        circle_cm=(0.0, p.ll_body_length_cm) if part else None,
     )  # fmt: skip
     record.pv_t_s.append(t_s)
     record.pv_sigma_theta.append(quality.sigma_theta_rad)
@@ -128,12 +131,17 @@ def _x_trace(
 def _tail(
     params: NetworkParams, before: Tail, found: dict[str, Spikes], first_step: int, n_steps: int
 ) -> Tail:
-    begin = max(0, first_step + n_steps - round(TAIL_S / params.dt_s))
-    spikes = {}
+    end = first_step + n_steps
+    # What came before is not always kept: a control begins late.
+    begin = max(before.begin_step, end - round(TAIL_S / params.dt_s))
+    sizes = {"ll": params.n_ll, "mon": params.n_mon, "ts": params.n_ts}
+    spikes, counts = {}, {}
     for name, (cell, step) in found.items():
+        now = np.bincount(step, minlength=n_steps).astype(np.int32)
+        counts[name] = np.concatenate([before.counts[name], now])[begin - end :]
         old_cell, old_step = before.spikes[name]
         cell = np.concatenate([old_cell, cell])
         step = np.concatenate([old_step + before.begin_step, step + first_step])
-        keep = (step >= begin) & (cell < SHOWN_CELLS)
+        keep = (step >= begin) & (cell % shown_every(sizes[name]) == 0)
         spikes[name] = (cell[keep], step[keep] - begin)
-    return Tail(begin_step=begin, n_steps=first_step + n_steps - begin, spikes=spikes)
+    return Tail(begin_step=begin, n_steps=end - begin, spikes=spikes, counts=counts)

@@ -9,6 +9,7 @@ same training gives the same bits.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import resource
 import time
 from collections.abc import Callable
@@ -18,14 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.lateral_line import homeostasis, poisson
-from bridge.lateral_line.map_quality import map_quality, tuning_width
+from bridge.lateral_line.comparison import MATCH_TRIES, Match, match_rate
+from bridge.lateral_line.decoding import place_error_cm
+from bridge.lateral_line.field import neuromasts, noise_factor
+from bridge.lateral_line.map_quality import floor_of_path, map_quality, tuning_width
 from bridge.lateral_line.params import NetworkParams
 from bridge.lateral_line.record import (
+    RepeatedTest,
     SeedResult,
     Spikes,
-    Tail,
     TestOutcome,
     TrainingRecord,
+    no_tail,
     tracked_synapses,
 )
 from bridge.lateral_line.streams import (
@@ -57,6 +62,7 @@ def run_network(
     start: TrainingState | None = None,
     weights: Weights | None = None,
     distances_cm: tuple[float, ...] = (),
+    n_repeats: int = 1,
     report: Report | None = None,
     save: Save | None = None,
 ) -> tuple[SeedResult, dict[float, TestOutcome]]:
@@ -74,6 +80,8 @@ def run_network(
         Test these weights, without any training.
     distances_cm : tuple of float
         Further test distances.
+    n_repeats : int
+        Tests, each with other noise; the first is that of a run with one.
     report : callable, optional
         Told how far training is.
     save : callable, optional
@@ -85,8 +93,10 @@ def run_network(
     tests : dict of float to TestOutcome
         By further test distance.
     """
-    with Session(params, engine or EngineOptions(), distances_cm=distances_cm,
-                 train=weights is None, plastic=plastic) as session:  # fmt: skip
+    with Session(
+        params, engine or EngineOptions(), distances_cm=distances_cm, n_repeats=n_repeats,
+        train=weights is None, plastic=plastic,
+    ) as session:  # fmt: skip
         now = start or session.begin(weights)
         if weights is None:
             now = session.train(now, report=report, save=save)
@@ -94,16 +104,58 @@ def run_network(
 
 
 def run_control(
-    params: NetworkParams, *, n_trials: int, engine: EngineOptions | None = None
-) -> SeedResult:
+    params: NetworkParams, *, n_trials: int, n_repeats: int = 1,
+    engine: EngineOptions | None = None,
+) -> SeedResult:  # fmt: skip
     """Return what becomes of a network that does not learn.
 
     Its weights stand still and its cells forget within a trial, so that the last `n_trials` of a
     training lead to the same test as all of them. It runs the program of the training itself.
     """
-    with Session(params, engine or EngineOptions(), plastic=False) as session:
+    with Session(
+        params, engine or EngineOptions(), plastic=False, n_repeats=n_repeats
+    ) as session:  # fmt: skip
         begin = session.begin(n_before=max(0, params.n_training_trials - n_trials))
         return session.finish(session.train(begin))[0]
+
+
+def run_matched_control(
+    params: NetworkParams, *, target_hz: float, n_trials: int, n_repeats: int = 1,
+    engine: EngineOptions | None = None,
+) -> tuple[SeedResult, Match]:  # fmt: skip
+    """Return a network that does not learn and whose TS fires like that of one that did.
+
+    All its MON to TS weights are those of the start times one factor, which a few runs of the last
+    `n_trials` and the tests find: a difference to the trained network is then none of the rate.
+
+    Parameters
+    ----------
+    params : NetworkParams
+    target_hz : float
+        Rate of TS in the tests of the trained network, mean over them, Hz per cell.
+    n_trials, n_repeats : int
+    engine : EngineOptions, optional
+
+    Raises
+    ------
+    ValueError
+        If `target_hz` is 0.
+    """
+    found: dict[float, SeedResult] = {}
+    with Session(
+        params, engine or EngineOptions(), plastic=False, n_repeats=n_repeats, n_times=MATCH_TRIES
+    ) as session:  # fmt: skip
+        wiring, n_before = session.wiring, max(0, params.n_training_trials - n_trials)
+
+        def rate_at(scale: float) -> float:
+            weights = (wiring.ll_mon_w_mv, scale * wiring.mon_ts_w)
+            now = session.train(session.begin(weights, n_before=n_before))
+            result = session.finish(now)[0]
+            found[scale] = dataclasses.replace(result, mon_ts_w_before=weights[1])
+            return result.mean_test_rate_hz("ts")
+
+        match = match_rate(rate_at, target_hz)
+    return found[match.scale], match
 
 
 class Session:
@@ -115,6 +167,8 @@ class Session:
         engine: EngineOptions,
         *,
         distances_cm: tuple[float, ...] = (),
+        n_repeats: int = 1,
+        n_times: int = 1,
         train: bool = True,
         plastic: bool = True,
         homeostasis_inside: bool | None = None,
@@ -127,15 +181,18 @@ class Session:
         self._engine = engine
         self._begin = (time.perf_counter(), _cpu_s())
         self._prepared_s = 0.0
-        self.tests: dict[float | None, TestStimulus] = {None: stimulus_of_test(params)}
+        self._n_repeats = n_repeats
+        self._factor = noise_factor(neuromasts(params.n_ll, params.ll_body_length_cm))[0]
+        self.tests: dict[float | None, TestStimulus] = {None: self._stimulus(0)}
         for distance in distances_cm:
             self.tests[distance] = stimulus_of_test(
-                dataclasses.replace(params, distance_cm=distance)
+                dataclasses.replace(params, distance_cm=distance), factor=self._factor
             )
         self._tables = self._table_lengths(train)
-        self._n_runs = 1 + len(distances_cm)
+        self._n_runs = n_repeats + len(distances_cm)
         if train:
             self._n_runs += -(-params.n_training_trials // params.save_trials)
+        self._n_runs *= n_times
         self._program: Program | None = None
         self._tracked = tracked_synapses(params, len(self.wiring.mon_ts_w))
         self._report: Report | None = None
@@ -171,7 +228,7 @@ class Session:
         nothing = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
         return TrainingState(
             params=self._recorded, n_done=n_before, state=state, record=record, spikes_ts=nothing,
-            tail=Tail(begin_step=0, n_steps=0, spikes=dict.fromkeys(("ll", "mon", "ts"), nothing)),
+            tail=no_tail(n_before * self.params.trial_steps),
             mon_ts_w_before=self.wiring.mon_ts_w, ll_mon_w_before_mv=self.wiring.ll_mon_w_mv,
         )  # fmt: skip
 
@@ -227,6 +284,8 @@ class Session:
         trained = (time.perf_counter(), _cpu_s())
         first, state = self.test(now.state, None)
         others = {d: self.test(now.state, d)[0] for d in self.tests if d is not None}
+        repeats = [first, *(self.test(now.state, None, repeat=k)[0]
+                            for k in range(1, self._n_repeats))]  # fmt: skip
         ended = (time.perf_counter(), _cpu_s())
         assert self._program is not None
         result = SeedResult(
@@ -246,16 +305,20 @@ class Session:
                 "test_wall": ended[0] - trained[0],
             },
             target=self._program.target,
-        )
+            # The stimuli are not kept: they are the larger part of a test.
+            repeats=tuple(
+                RepeatedTest(numbers=one.to_json(), spikes=one.spikes) for one in repeats
+            ) if len(repeats) > 1 else (),
+        )  # fmt: skip
         return result, others
 
     def test(
-        self, state: dict[str, NDArray[Any]], distance_cm: float | None
+        self, state: dict[str, NDArray[Any]], distance_cm: float | None, *, repeat: int = 0
     ) -> tuple[TestOutcome, dict[str, NDArray[Any]]]:
         """Test the network in a state; return the outcome and the state after it."""
         p = self.params
-        stimulus = self.tests[distance_cm]
-        spikes = poisson.draw_spikes(p, [stimulus.drive_hz], [poisson.TEST_TRIAL])
+        stimulus = self._stimulus(repeat) if repeat else self.tests[distance_cm]
+        spikes = poisson.draw_spikes(p, [stimulus.drive_hz], [poisson.TEST_TRIAL], repeat=repeat)
         raw = self._run(state, spikes, stimulus.n_steps, 0, testing=True)
         found: dict[str, Spikes] = {
             "ll": (spikes.ll.cell.astype(np.int64), spikes.ll.step.astype(np.int64)),
@@ -263,6 +326,9 @@ class Session:
             "ts": raw.spikes["ts"],
         }
         return evaluate(p, stimulus, found), dict(raw.finals)
+
+    def _stimulus(self, repeat: int) -> TestStimulus:
+        return stimulus_of_test(self.params, factor=self._factor, repeat=repeat)
 
     # ---- runs ----
 
@@ -310,10 +376,11 @@ class Session:
     def _table_lengths(self, train: bool) -> Tables:
         p = self.params
         n_steps = max(one.n_steps for one in self.tests.values())
+        repeats = (self._stimulus(k) for k in range(1, self._n_repeats))
         # At most a spike per step, whatever the drive.
         ll = max(
             float(np.minimum(one.drive_hz, 1.0 / p.dt_s).sum()) * p.dt_s
-            for one in self.tests.values()
+            for one in itertools.chain(self.tests.values(), repeats)
         )
         if train and p.n_training_trials:
             n_trials = min(p.save_trials, p.n_training_trials)
@@ -339,17 +406,33 @@ def evaluate(
         )
         for name in ("ts", "ll")
     }  # fmt: skip
-    quality["ts_body"] = map_quality(
-        spikes["ts"][1], spikes["ts"][0], n_cells=p.n_ts, x_cm=stimulus.x_cm, dt_s=p.dt_s,
-        window_cm=p.eval_window_cm, circle_cm=(0.0, p.ll_body_length_cm),
-    )  # fmt: skip
+    quality |= {
+        f"{name}_body": map_quality(
+            spikes[name][1], spikes[name][0], n_cells=n, x_cm=stimulus.x_cm, dt_s=p.dt_s,
+            window_cm=p.eval_window_cm, circle_cm=(0.0, p.ll_body_length_cm),
+        )
+        for name, n in sizes.items()
+    }  # fmt: skip
     widths = {
         name: tuning_width(
             spikes[name][1], spikes[name][0], n_cells=sizes[name], x_cm=stimulus.x_cm, dt_s=p.dt_s
         )
         for name in sizes
     }
-    return TestOutcome(stimulus=stimulus, spikes=spikes, quality=quality, widths=widths)
+    return TestOutcome(
+        stimulus=stimulus, spikes=spikes, quality=quality, widths=widths,
+        floor_rad=floor_of_path(
+            stimulus.x_cm, n_cells=p.n_ts, body_length_cm=p.ll_body_length_cm, dt_s=p.dt_s,
+            window_cm=p.eval_window_cm,
+        ),
+        place_error_cm={
+            name: place_error_cm(quality[f"{name}_body"], p.ll_body_length_cm) for name in sizes
+        },
+        rate_hz={
+            name: len(spikes[name][0]) / (n * stimulus.n_steps * p.dt_s)
+            for name, n in sizes.items()
+        },
+    )  # fmt: skip
 
 
 def _cpu_s() -> float:

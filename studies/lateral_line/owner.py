@@ -13,6 +13,7 @@ from typing import Any
 
 from bridge.atomic import to_json_text, write_text
 from bridge.files.json_text import read_json
+from bridge.lateral_line.comparison import MATCH_TOLERANCE
 from bridge.lateral_line.earlier import PARAMS_FILE, is_run, read_earlier, run_options
 from bridge.lateral_line.plan import Plan
 from bridge.lateral_line.training_state import OF_THE_SCHEDULE, differences
@@ -95,6 +96,10 @@ class Owner:
         found = {}
         if options.figures and options.multi_seed > 1:
             found["seeds"] = folder / f"brian2_multiseed_summary_n{options.multi_seed}.png"
+        elif options.figures and (
+            options.with_control or options.control_matched or options.test_repeats > 1
+        ):
+            found["comparison"] = folder / "map_quality_comparison.png"
         if options.figures and options.test_distances:
             found["distances"] = folder / "distance_generalisation.png"
         return found
@@ -139,6 +144,10 @@ class Owner:
         del params["checkpoint_save_every_n_checkpoints"]
         return job_key({
             "params": params, "fast_math": options.fast_math,
+            "test_repeats": options.test_repeats,
+            "control_matched": MATCH_TOLERANCE if options.control_matched else None,
+            # Numbers of an earlier version lack some: such a seed is tested again.
+            "numbers": 2,
             "control_trials": CONTROL_TRIALS if options.with_control else None,
             "distances_cm": list(options.test_distances or ()),
         })  # fmt: skip
@@ -211,6 +220,8 @@ def _lost(before: Plan, now: Plan, *, resumes: bool) -> list[str]:
         found += differences({"weights": paths[0]}, {"weights": paths[1]})
     found += [f"{name} there, not here" for name, missing in (
         ("control", a.with_control and not b.with_control),
+        ("matched control", a.control_matched and not b.control_matched),
+        ("test repeats", a.test_repeats > b.test_repeats),
         ("figures", a.figures and not b.figures),
         ("seeds", set(before.seeds) - set(now.seeds)),
         ("distances", set(a.test_distances or ()) - set(b.test_distances or ())),

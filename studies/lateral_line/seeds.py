@@ -11,12 +11,18 @@ from typing import Any
 
 from bridge.atomic import to_json_text, write_text
 from bridge.files.npz import write_npz
+from bridge.lateral_line.comparison import statistics
 from bridge.lateral_line.record import SeedResult
 from bridge.lateral_line.training_state import TrainingState, write_state
 from bridge.lateral_line.weight_file import sidecar, weight_arrays
 from sim_brian.engine.program import EngineOptions
 from sim_brian.lateral_line.progress import Progress
-from sim_brian.lateral_line.train import Weights, run_control, run_network
+from sim_brian.lateral_line.train import (
+    Weights,
+    run_control,
+    run_matched_control,
+    run_network,
+)
 from studies.lateral_line.owner import CONTROL_TRIALS, Owner
 
 log = logging.getLogger("pingbridge")
@@ -56,7 +62,7 @@ class SeedTask:
         state.parent.mkdir(parents=True, exist_ok=True)
         result, others = run_network(
             params, engine=self._engine, start=work.start, weights=work.weights,
-            distances_cm=options.test_distances or (),
+            distances_cm=options.test_distances or (), n_repeats=options.test_repeats,
             report=reporter(work.place, params.n_training_trials),
             save=functools.partial(write_state, state),
         )  # fmt: skip
@@ -65,10 +71,28 @@ class SeedTask:
             row["distances"] = [{"test_distance_cm": d, **one.to_json()}
                                 for d, one in others.items()]  # fmt: skip
         if options.with_control:
-            control = run_control(params, n_trials=CONTROL_TRIALS, engine=self._engine)
+            control = run_control(
+                params, n_trials=CONTROL_TRIALS, n_repeats=options.test_repeats,
+                engine=self._engine,
+            )  # fmt: skip
             row["control"] = control.to_json()
+        if options.control_matched:
+            row["control_matched"], row["match"] = self._matched(result)
+        if options.test_repeats > 1:
+            row["statistics"] = statistics(row)
         self._write(result, row)
         return row
+
+    def _matched(self, result: SeedResult) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Return the numbers of the matched control, and how it was matched; None of silence."""
+        target_hz = result.mean_test_rate_hz("ts")
+        if not target_hz:
+            return None, None
+        control, match = run_matched_control(
+            result.params, target_hz=target_hz, n_trials=CONTROL_TRIALS,
+            n_repeats=self._owner.plan.options.test_repeats, engine=self._engine,
+        )  # fmt: skip
+        return control.to_json(), match.to_json()
 
     def _write(self, result: SeedResult, row: dict[str, Any]) -> None:
         owner, seed = self._owner, result.params.seed

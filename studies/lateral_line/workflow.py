@@ -17,9 +17,10 @@ from typing import Any
 
 from bridge.atomic import write_atomically
 from bridge.lateral_line.earlier import COMMAND, PARAMS_FILE, is_run, read_earlier
+from bridge.lateral_line.notes import notes
 from bridge.lateral_line.plan import Plan, make_plan
 from bridge.lateral_line.run_options import LateralLineOptions
-from bridge.lateral_line.summary import console_lines, run_summary, several_seeds_line
+from bridge.lateral_line.summary import console_lines, run_summary, several_seeds_lines
 from bridge.lateral_line.training_state import TrainingState, check_goes_on, read_state
 from bridge.lateral_line.weight_file import read_weights
 from bridge.lateral_line.wiring import draw_wiring
@@ -88,7 +89,8 @@ def run(resolved: Resolved, argv: Sequence[str]) -> None:
                 log.info("%s", line)
         folder.write_json(SUMMARY_FILE, run_summary(plan, rows))
         if len(rows) > 1:
-            log.info("%s", several_seeds_line(rows))
+            for line in several_seeds_lines(rows):
+                log.info("%s", line)
         _copy(owner.copies_of_figures())
         _draw_figures_of_all(owner, rows)
         log.info("wrote %s", folder.folder)
@@ -224,6 +226,8 @@ def _tell(plan: Plan) -> None:
         f"test of {options.evaluate}" if options.evaluate is not None
         else f"{p.n_training_trials} trials of {p.trial_duration_s:g} s",
     )  # fmt: skip
+    for note in notes(p, options.test_distances or ()):
+        log.warning("%s", note)
 
 
 def _copy(pairs: Sequence[tuple[Path, Path]]) -> None:
@@ -235,9 +239,9 @@ def _draw_figures_of_all(owner: Owner, rows: Sequence[Mapping[str, Any]]) -> Non
     paths = owner.figures_of_all()
     if not paths:
         return
-    from scope.figures.lateral_line.figures import draw_distances, draw_multiseed
+    from scope.figures.lateral_line.several import draw_distances, draw_multiseed
     from scope.files import save_figure
 
-    drawn = {"seeds": draw_multiseed, "distances": draw_distances}
+    drawn = {"seeds": draw_multiseed, "comparison": draw_multiseed, "distances": draw_distances}
     for name, path in paths.items():
         save_figure(drawn[name](rows), path)

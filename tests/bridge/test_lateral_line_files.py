@@ -105,7 +105,11 @@ def state():
     spikes = (np.array([3, 0]), np.array([120, 199]))
     return TrainingState(
         params=p, n_done=2, state=arrays, record=record, spikes_ts=spikes,
-        tail=Tail(begin_step=0, n_steps=200, spikes=dict.fromkeys(("ll", "mon", "ts"), spikes)),
+        tail=Tail(
+            begin_step=0, n_steps=200, spikes=dict.fromkeys(("ll", "mon", "ts"), spikes),
+            counts={name: np.arange(200, dtype=np.int32) + k
+                    for k, name in enumerate(("ll", "mon", "ts"))},
+        ),
         mon_ts_w_before=w, ll_mon_w_before_mv=arrays["ll_mon.w"],
     )  # fmt: skip
 
@@ -118,6 +122,8 @@ def test_a_state_comes_back_as_it_was(state, tmp_path):
         assert_array_equal(found.state[name], array)
     assert_array_equal(found.spikes_ts, state.spikes_ts)
     assert_array_equal(found.tail.spikes["mon"], state.tail.spikes["mon"])
+    for k, name in enumerate(("ll", "mon", "ts")):
+        assert_array_equal(found.tail.counts[name], np.arange(200) + k)
     assert found.record.trial_rates_hz == state.record.trial_rates_hz
 
 
@@ -132,6 +138,9 @@ def test_a_state_comes_back_as_it_was(state, tmp_path):
         ("pending_ts", lambda a: a[0], "pending_ts must hold the cell and the step"),
         ("pending_ts", lambda a: a + 400, "pending_ts holds cells or steps that do not exist"),
         ("tail:mon", lambda a: a + 60, "tail:mon holds cells or steps that do not exist"),
+        ("counts:ts", lambda a: a[1:], "counts:ts must hold 200 numbers of spikes"),
+        ("counts:ll", lambda a: a - 1, "counts:ll must hold 200 numbers of spikes"),
+        ("counts:mon", None, "'counts:mon' is missing"),
         ("trial_rates_hz", lambda a: a[:1], "trial_rates_hz must hold 2 x 3 numbers"),
         ("trial_idx", lambda a: np.int64(0), "trial_rates_hz must hold 1 x 3 numbers"),
         ("tracked_weight_series", lambda a: a[:, 1:], "tracked_weight_series must hold 1 x 24"),
@@ -168,6 +177,20 @@ def test_a_control_of_an_earlier_version_goes_on(state, tmp_path):
     check_goes_on(path, read_state(path), small().without_plasticity())
     with pytest.raises(ValueError, match="differ in --disable-all-stdp"):
         check_goes_on(path, read_state(path), small())
+
+
+def test_the_spikes_of_an_earlier_version_are_not_shown(state, tmp_path):
+    # It kept the first 400 cells of a layer and no counts: neither raster nor rate of the layer.
+    path = tmp_path / "s.npz"
+    write_state(path, state)
+    arrays = {k: v for k, v in read_npz(path).items() if not k.startswith("counts:")}
+    described = json.loads(arrays["description"].tobytes()) | {"version": 1}
+    arrays["description"] = np.frombuffer(json.dumps(described).encode(), dtype=np.uint8)
+    write_npz(path, arrays)
+    found = read_state(path)
+    assert (found.tail.begin_step, found.tail.n_steps) == (200, 0)
+    assert all(not len(cell) for cell, _ in found.tail.spikes.values())
+    assert_array_equal(found.state["mon_ts.w"], state.state["mon_ts.w"])
 
 
 def test_without_plasticity_nothing_can_move():
@@ -264,7 +287,10 @@ def test_every_number_has_an_end(parameter):
         ({"n_training_trials": 10_000_000, "trial_duration_s": 3600.0}, r"2147483647 steps"),
         ({"n_training_trials": 10_000_000, "trial_duration_s": 0.1, "checkpoint_trials": 1,
           "training_position_hold_s": 1e-4}, r"1e\+09 training positions"),
-        ({"speed_cm_s": 1e-6}, r"5e\+11 rates of the afferents in the test"),
+        ({"speed_cm_s": 1e-6, "test_using_held_snapshots": True},
+         r"5e\+11 rates of the afferents in the test"),
+        ({"speed_cm_s": 1e-6}, None),  # the sphere of a sweep moves at 0.1 cm/s
+        ({"speed_cm_s": 1e-6, "test_path_cm": 1000.0}, r"1e\+09 rates of the afferents in the"),
         ({"bg_rate_mon_hz": 1001.0}, r"--bg-rate-mon-hz 1001 is more than a spike per step"),
         ({"n_mon": 1_000_000, "mon_to_ts_out_degree": 300}, r"synapses"),
         ({"n_mon": 200_000, "n_ll": 5000, "ll_to_mon_topography_strength": 0.0}, r"synapses"),

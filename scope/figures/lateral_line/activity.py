@@ -8,18 +8,20 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from bridge.lateral_line.map_quality import population_rate
-from bridge.lateral_line.record import SHOWN_CELLS, SeedResult
+from bridge.lateral_line.record import SeedResult
 from scope.figures.lateral_line.parts import (
     COLOURS,
     N_BINS,
     NAMES,
     binned_rates,
+    cells_shown,
     end_of_training,
-    joined,
     legend_above,
     n_cells,
     page,
     raster,
+    rate_to_the_end,
+    show_path,
     spikes_in,
     spread,
     test_window,
@@ -39,16 +41,20 @@ def draw_test_phase(result: SeedResult) -> Figure:
     ))  # fmt: skip
     for ax, layer in zip(axes[1:4], ("ll", "mon", "ts"), strict=True):
         cell, step = test.spikes[layer]
-        n_shown = min(SHOWN_CELLS, n_cells(result, layer))
-        raster(ax, test.stimulus.t_s[step], cell, layer, n_shown)
-        dress(ax, ylabel=f"{NAMES[layer]} index")
+        every, words = cells_shown(result, layer)
+        raster(
+            ax, test.stimulus.t_s[step], cell, layer, n_cells(result, layer), every=every
+        )  # fmt: skip
+        dress(ax, title=f"{NAMES[layer]}{words}", ylabel=f"{NAMES[layer]} index")
     for layer in ("mon", "ts"):
         rate = population_rate(
             test.spikes[layer][1], n_cells(result, layer), test.stimulus.n_steps, p.dt_s
         )
         axes[4].plot(test.stimulus.t_s, rate, color=COLOURS[layer], label=NAMES[layer])
     legend_above(axes[4])
-    dress(axes[4], xlabel="Time in the test (s)", ylabel="Rate (Hz)")
+    dress(
+        axes[4], title="Rates, all cells", xlabel="Time in the test (s)", ylabel="Rate (Hz)"
+    )  # fmt: skip
     axes[4].set_xlim(0, test.stimulus.n_steps * p.dt_s)
     figure.align_ylabels(axes)
     figure.tight_layout()
@@ -59,17 +65,23 @@ def draw_tuning(result: SeedResult, layer: str, wanted: int) -> Figure:
     """Return the tuning of some cells to the position of the sphere."""
     rates, x_cm, label = binned_rates(result, layer)
     cells = spread(n_cells(result, layer), wanted)
-    figure = page(8, 2.0 * len(cells))
-    axes = np.atleast_1d(figure.subplots(len(cells), 1, sharex=True))
+    n_columns = min(4, len(cells))
+    n_rows = -(-len(cells) // n_columns)
+    figure = page(3.4 * n_columns, 2.4 * n_rows + 0.6)
+    axes = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     top = max(float(rates[cells].max()), 1.0)
-    for ax, cell in zip(axes, cells, strict=True):
+    for ax, cell in zip(axes.ravel(), cells, strict=False):
         ax.plot(x_cm, rates[cell], "o-", ms=3, lw=1.2, color=COLOURS[layer])
         ax.set_ylim(0, 1.05 * top)
-        dress(ax, ylabel="Rate (Hz)")
-        ax.text(0.01, 0.93, f"{NAMES[layer]} {cell}", transform=ax.transAxes, va="top")
+        show_path(ax, result)
+        dress(ax, title=f"{NAMES[layer]} {cell}")
+    for ax in axes.ravel()[len(cells) :]:
+        ax.set_visible(False)
     if not rates.any():
-        say(axes[0], f"{NAMES[layer]} is silent in the test")
-    dress(axes[-1], xlabel=label, ylabel="Rate (Hz)")
+        say(axes[0, 0], "silent in the test")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("Rate (Hz)")
+    figure.supxlabel(f"{label}; dotted: ends of the body", fontsize=14)
     figure.tight_layout()
     return figure
 
@@ -81,7 +93,11 @@ def draw_spikes_vs_x(result: SeedResult, layer: str) -> Figure:
     shown, offset, label = test_window(result)
     cell, step = spikes_in(result.test.spikes[layer], shown)
     raster(ax, result.test.stimulus.x_cm[step] - offset, cell, layer, n_cells(result, layer))
-    dress(ax, title=f"{NAMES[layer]} spikes in the test", xlabel=label, ylabel="Cell index")
+    show_path(ax, result)
+    dress(
+        ax, title=f"{NAMES[layer]} spikes in the test (dotted: ends of the body)", xlabel=label,
+        ylabel=f"{NAMES[layer]} index",
+    )  # fmt: skip
     figure.tight_layout()
     return figure
 
@@ -92,7 +108,8 @@ def draw_drive_heatmap(result: SeedResult) -> Figure:
     figure = page(10, 6)
     ax = figure.add_subplot()
     image = ax.imshow(
-        drive, origin="lower", aspect="auto", cmap="viridis",
+        drive, origin="lower", aspect="auto", cmap="viridis", interpolation="nearest", vmin=0.0,
+        vmax=float(drive.max()) or 1.0,
         extent=(edges[0], edges[-1], -0.5, len(drive) - 0.5),
     )  # fmt: skip
     bar = figure.colorbar(image, ax=ax)
@@ -113,7 +130,9 @@ def draw_drive_winner(result: SeedResult) -> Figure:
         ax.plot((edges[1:] + edges[:-1]) / 2, winner, "o-", color=COLOURS["ts"])
     else:
         say(ax, "MON is silent in the test")
-    ax.set_ylim(-0.5, len(drive) - 0.5)
+    margin = 0.03 * len(drive) + 0.5  # the markers of the first and last cell are whole
+    ax.set_ylim(-margin, len(drive) - 1 + margin)
+    show_path(ax, result)
     dress(ax, title="TS cell with the largest drive", xlabel=label, ylabel="TS index")
     figure.tight_layout()
     return figure
@@ -148,13 +167,11 @@ def draw_transition(result: SeedResult) -> Figure:
     ax = figure.add_subplot()
     end = end_of_training(result)
     begin = max(result.tail.begin_step, end - round(2.0 / p.dt_s))
-    n_steps = end - begin + result.test.stimulus.n_steps
-    when, _ = joined(result, "ts")
-    step = np.rint(when / p.dt_s).astype(np.int64) - begin
-    rate = population_rate(step[step >= 0], p.n_ts, n_steps, p.dt_s)
-    ax.plot((begin + np.arange(n_steps)) * p.dt_s, rate, color=COLOURS["ts"], lw=1.0)
+    rate = rate_to_the_end(result, "ts")[begin - result.tail.begin_step :]
+    ax.plot((begin + np.arange(len(rate))) * p.dt_s, rate, color=COLOURS["ts"], lw=1.0)
     ax.axvline(end * p.dt_s, color="black", ls="--", lw=1.2)
     ax.set_ylim(bottom=0)
-    dress(ax, title="TS: end of training (dashed) and test", xlabel="Time (s)", ylabel="Rate (Hz)")
+    title = "TS, all cells: end of training (dashed) and test"
+    dress(ax, title=title, xlabel="Time (s)", ylabel="Rate (Hz)")
     figure.tight_layout()
     return figure

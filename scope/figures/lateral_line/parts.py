@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from bridge.lateral_line.map_quality import position_rates
-from bridge.lateral_line.record import SeedResult, Spikes
+from bridge.lateral_line.map_quality import position_rates, rate_of_counts
+from bridge.lateral_line.record import SeedResult, Spikes, shown_every
 from scope.style import GREY, new_figure, say
 
 DPI = 180.0
@@ -67,21 +67,54 @@ def binned_rates(
 
 
 def raster(
-    ax: Axes, t_s: NDArray[np.float64], cell: NDArray[np.int64], layer: str, n_shown: int
-) -> Axes:
-    """Draw spikes as dots; many are thinned evenly, and the axes say so."""
-    keep = cell < n_shown
+    ax: Axes, t_s: NDArray[np.float64], cell: NDArray[np.int64], layer: str, n_total: int, *,
+    every: int = 1,
+) -> Axes:  # fmt: skip
+    """Draw spikes of every so many cells as dots; many are thinned evenly, and the axes say so."""
+    keep = cell % every == 0
     t_s, cell = t_s[keep], cell[keep]
     if not len(t_s):
         say(ax, f"{NAMES[layer]} is silent")
     thin = -(-len(t_s) // MAX_POINTS)
     if thin > 1:
         t_s, cell = t_s[::thin], cell[::thin]
-        ax.text(0.995, 0.97, f"every {thin}. spike", transform=ax.transAxes, ha="right", va="top",
-                color=GREY, fontsize=10, backgroundcolor="white")  # fmt: skip
+        # Above the axes: inside, it would hide data.
+        ax.text(1.0, 1.005, f"1 of {thin} spikes drawn", transform=ax.transAxes, ha="right",
+                va="bottom", color=GREY, fontsize=10)  # fmt: skip
     size = 2.0 if len(t_s) < 10_000 else 0.6
     ax.scatter(t_s, cell, s=size, color=COLOURS[layer], linewidths=0, rasterized=True)
-    ax.set_ylim(-0.5, n_shown - 0.5)
+    ax.set_ylim(-0.5, n_total - 0.5)
+    return ax
+
+
+def cells_shown(result: SeedResult, layer: str) -> tuple[int, str]:
+    """Return that every so many cells of a layer are in its raster, and words for the title."""
+    n = n_cells(result, layer)
+    every = shown_every(n)
+    nth = {2: "2nd", 3: "3rd"}.get(every, f"{every}th")
+    return every, "" if every == 1 else f", every {nth} of {n} cells"
+
+
+def rate_to_the_end(result: SeedResult, layer: str) -> NDArray[np.float64]:
+    """Return the rate (Hz per cell, all cells) of a layer at the end of training and in the test.
+
+    Its first step is ``result.tail.begin_step``.
+    """
+    n_steps = result.test.stimulus.n_steps
+    of_test = np.bincount(result.test.spikes[layer][1], minlength=n_steps)[:n_steps]
+    counts = np.concatenate([result.tail.counts[layer], of_test])
+    return rate_of_counts(counts, n_cells(result, layer), result.params.dt_s)
+
+
+def show_path(ax: Axes, result: SeedResult) -> Axes:
+    """Fix an axis of x to the sweep, whatever spikes there are, and mark the body on it."""
+    shown, offset, _ = test_window(result)
+    x_cm = result.test.stimulus.x_cm[shown] - offset
+    if len(x_cm):
+        low, high = float(x_cm.min()), float(x_cm.max())
+        ax.set_xlim(low, high if high > low else low + 1e-9)
+    for end_cm in (0.0, result.params.ll_body_length_cm):
+        ax.axvline(end_cm - offset, color=GREY, ls=":", lw=1.0, zorder=0)
     return ax
 
 
@@ -116,3 +149,16 @@ def legend_above(ax: Axes) -> None:
         loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, fontsize=11.5, handlelength=1.4,
         borderaxespad=0.1,
     )  # fmt: skip
+
+
+def draw_scores(
+    ax: Axes, x: ArrayLike, y: ArrayLike, usable: NDArray[np.bool_], *, color: str, marker: str,
+    ms: float = 6, label: str | None = None, ls: str = "-",
+) -> Axes:  # fmt: skip
+    """Draw scores as a line with gaps; those of tests that are not usable are open markers."""
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    ax.plot(
+        x, np.where(usable, y, np.nan), marker=marker, ms=ms, color=color, label=label, ls=ls
+    )  # fmt: skip
+    ax.plot(x[~usable], y[~usable], marker=marker, ms=ms, mfc="white", mec=color, ls="none")
+    return ax

@@ -6,19 +6,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bridge.lateral_line.comparison import of_tests
 from bridge.lateral_line.field import neuromasts
-from bridge.lateral_line.map_quality import population_rate
-from bridge.lateral_line.record import SHOWN_CELLS, SeedResult
+from bridge.lateral_line.map_quality import MIN_VALID
+from bridge.lateral_line.record import SeedResult
 from bridge.lateral_line.streams import training_stream
 from scope.figures.lateral_line.parts import (
     COLOURS,
     NAMES,
+    cells_shown,
+    draw_scores,
     end_of_training,
     joined,
     legend_above,
     n_cells,
     page,
     raster,
+    rate_to_the_end,
 )
 from scope.style import EXC, GREY, INH, OTHERS, dress, say
 
@@ -46,9 +50,12 @@ def draw_learning_curves(result: SeedResult) -> Figure:
     above, below = figure.subplots(2, 1)
     _weights(above, result, n_tracked=12)
     right = above.twinx()
-    right.plot(result.record.t_s, result.record.w_mean_abs_delta, color=OTHERS[0], ls="--")
+    change = result.record.w_mean_abs_delta
+    right.plot(result.record.t_s, change, color=OTHERS[0], ls="--")
+    above.plot([], [], color=OTHERS[0], ls="--", label="|w - w0|")  # for the one legend
+    legend_above(above)
     right.spines["right"].set_visible(True)
-    dress(right, ylabel="Mean |w - w0| (dashed)")
+    dress(right, ylabel="Mean |w - w0|")
     right.set_ylim(bottom=0)
     _quality(below, result, final=False)
     figure.tight_layout()
@@ -77,34 +84,27 @@ def mark_end(ax: Axes, result: SeedResult) -> None:
 
 def _run_raster(ax: Axes, result: SeedResult, layer: str) -> Axes:
     t_s, cell = joined(result, layer)
-    n_shown = min(SHOWN_CELLS, n_cells(result, layer))
-    raster(ax, t_s, cell, layer, n_shown)
+    every, words = cells_shown(result, layer)
+    raster(ax, t_s, cell, layer, n_cells(result, layer), every=every)
     mark_end(ax, result)
     begin = result.tail.begin_step * result.params.dt_s
     total = end_of_training(result) + result.test.stimulus.n_steps
     ax.set_xlim(begin, total * result.params.dt_s)
-    of = (
-        f", first {n_shown} of {n_cells(result, layer)}" if n_shown < n_cells(result, layer) else ""
-    )
-    return dress(ax, title=f"{NAMES[layer]}{of}", xlabel="Time (s)", ylabel="Cell index")
+    xlabel = f"Time (s): last {result.tail.n_steps * result.params.dt_s:g} s of training, test"
+    return dress(ax, title=f"{NAMES[layer]}{words}", xlabel=xlabel, ylabel=f"{NAMES[layer]} index")
 
 
 def _rates(ax: Axes, result: SeedResult) -> Axes:
     p = result.params
-    begin, n_tail = result.tail.begin_step, result.tail.n_steps
-    n_steps = n_tail + result.test.stimulus.n_steps
-    t_s = (begin + np.arange(n_steps)) * p.dt_s
+    n_steps = result.tail.n_steps + result.test.stimulus.n_steps
+    t_s = (result.tail.begin_step + np.arange(n_steps)) * p.dt_s
     for layer in ("mon", "ts"):
-        when, cell = joined(result, layer)
-        # The end of training is kept for some cells of a layer, the test for all.
-        n_kept = min(SHOWN_CELLS, n_cells(result, layer))
-        step = np.rint(when[cell < n_kept] / p.dt_s).astype(np.int64) - begin
-        rate = population_rate(step, n_kept, n_steps, p.dt_s)
+        rate = rate_to_the_end(result, layer)
         ax.plot(t_s, rate, color=COLOURS[layer], lw=0.8, label=NAMES[layer])
     mark_end(ax, result)
     ax.set_xlim(t_s[0], t_s[-1])
     legend_above(ax)
-    return dress(ax, title="Population rates, 20 ms", xlabel="Time (s)", ylabel="Rate (Hz)")
+    return dress(ax, title="Rates, all cells, 20 ms", xlabel="Time (s)", ylabel="Rate (Hz)")
 
 
 def _histogram(ax: Axes, result: SeedResult) -> Axes:
@@ -122,7 +122,7 @@ def _weights(ax: Axes, result: SeedResult, *, n_tracked: int) -> Axes:
     for k, series in enumerate(np.asarray(record.tracked).T[:n_tracked]):
         ax.plot(t_s, series, color=GREY, lw=0.6, alpha=0.7, label="single" if k == 0 else None)
     ax.fill_between(t_s, mean - sd, mean + sd, color=INH, alpha=0.25, lw=0)
-    ax.plot(t_s, mean, color=INH, label="mean +- SD")
+    ax.plot(t_s, mean, color=INH, label="mean \N{PLUS-MINUS SIGN} SD")
     if record.stabilisation_s is not None:
         ax.axvline(record.stabilisation_s, color=EXC, ls=":", label="settled")
     legend_above(ax)
@@ -130,10 +130,18 @@ def _weights(ax: Axes, result: SeedResult, *, n_tracked: int) -> Axes:
 
 
 def _quality(ax: Axes, result: SeedResult, *, final: bool) -> Axes:
-    record, ts = result.record, result.test.quality["ts"]
+    record = result.record
+    whole = "a sweep to and fro" if result.params.pv_window == "cycle" else "a checkpoint interval"
     if record.pv_t_s:
-        ax.plot(record.pv_t_s, record.pv_sigma_theta, "o-", ms=3, color=EXC, label="sigma_theta")
-        ax.plot(record.pv_t_s, record.pv_delta_trial, "s-", ms=3, color=INH, label="delta_trial")
+        usable = np.asarray(record.pv_valid) >= MIN_VALID
+        for series, label, colour, marker in (
+            (record.pv_sigma_theta, "$\\sigma_\\theta$", EXC, "o"),
+            (record.pv_delta_trial, "$\\delta_{trial}$", INH, "s"),
+        ):
+            draw_scores(
+                ax, record.pv_t_s, series, usable, label=label, color=colour, marker=marker, ms=3
+            )  # fmt: skip
+        ax.plot(record.pv_t_s, record.pv_valid, color=GREY, ls=":", label="valid (0 to 1)")
         ax.set_ylim(bottom=0)
         if final:  # the title needs its line for itself
             ax.legend(loc="best", fontsize=11.5)
@@ -141,10 +149,21 @@ def _quality(ax: Axes, result: SeedResult, *, final: bool) -> Axes:
             legend_above(ax)
     else:
         say(ax, "no map quality in training")
-    title = "Map quality"
-    if final:
-        title += (
-            ": TS silent in the test" if ts.silent
-            else f"; test {ts.sigma_theta_rad:.2f}, {ts.delta_trial_rad:.2f} rad"
-        )  # fmt: skip
-    return dress(ax, title=title, xlabel="Training time (s)", ylabel="Angle (rad)")
+    return dress(
+        ax, title=_in_the_test(result) if final else "Map quality",
+        xlabel=f"Training time (s); map over {whole}", ylabel="Angle (rad)",
+    )  # fmt: skip
+
+
+def _in_the_test(result: SeedResult) -> str:
+    """Return the score of the test or tests, never without the part of the steps it rests on."""
+    row = result.to_json() if result.repeats else result.test.to_json()
+    found, valid = of_tests(row, "sigma_theta_rad"), of_tests(row, "valid_fraction").mean
+    n = found.n + found.n_left_out
+    if found.mean is None:
+        return f"Map quality; test{'s' if n > 1 else ''} not scored, valid {valid:.2f}"
+    if n == 1:
+        return f"Map quality; test {found.mean:.2f} rad, valid {valid:.2f}"
+    used = n if found.n == n else f"{found.n} of {n}"
+    spread = "" if found.sd is None else f"\N{PLUS-MINUS SIGN}{found.sd:.2f}"
+    return f"Map; {used} tests {found.mean:.2f}{spread}, valid {valid:.2f}"  # one line of 40

@@ -47,7 +47,7 @@ def draw_weight_profile(result: SeedResult) -> Figure:
     right.plot(np.arange(p.n_ts), fraction, color=INH, lw=1.2, ls="--")
     right.set_ylim(0, 1)
     right.spines["right"].set_visible(True)
-    dress(right, ylabel="Fraction at the ceiling (dashed)")
+    dress(right, ylabel="At the ceiling (dashed)")
     right.yaxis.label.set_color(INH)
     figure.tight_layout()
     return figure
