@@ -256,9 +256,11 @@ def refuse_recording(mode: str, given: dict[str, Any]) -> None:
 def headline(job: Job) -> str:
     """Return one line that says which network runs on which input."""
     cells = ", ".join(f"{name} {n}" for name, n in job.spec.populations.items())
+    part = job.plan.sample_part
     return (
         f"{job.spec.model}: {cells}; {job.spec.n_in} input channels "
         f"({job.plan.dataset or job.plan.kind}), {job.stimulus.t_ms:g} ms at dt "
         f"{job.stimulus.dt_ms:g} ms, {job.stimulus.n_trials} "
         f"trial{'s' if job.stimulus.n_trials > 1 else ''}"
+        f"{f'; {part} of the training' if part else ''}"
     )

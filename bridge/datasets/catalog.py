@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from bridge.files.npz import read_npz
 SPLIT_SEED = 42
 """Seed of the cap and of the split, whatever the seed of the run (Source: pinglab)."""
 TEST_FRACTION = 0.2
+SPLITS = ("stratified", "official")
+"""All files joined and split 80 to 20 by class (Source: pinglab), or the two files as published."""
 MNIST_DIR_VARIABLE = "PINGBRIDGE_MNIST_DIR"
 SHD_DIR_VARIABLES = ("PINGLAB_SHD_DIR", "PINGBRIDGE_SHD_DIR")
 SHD_FILES = ("shd_train.h5", "shd_test.h5")
@@ -75,7 +78,7 @@ class Dataset:
     name, n_in, n_classes
     labels : int64, shape (n_samples,)
     train_index, test_index : int64
-        Positions of the two parts, disjoint and together complete.
+        Positions of the two parts, disjoint; together complete unless the test part is capped.
     grey : uint8, shape (n_samples, n_in), for smnist (n_samples, row, column), or None
         Images as stored; :meth:`pixels` scales them.
     white : float
@@ -116,6 +119,23 @@ class Dataset:
         chosen = index if isinstance(index, slice) else np.asarray(index, dtype=np.int64)
         return self.grey[chosen] / self.white
 
+    def with_test_cap(self, n_samples: int | None) -> Dataset:
+        """Return the data set with at most so many test samples: a subset of its test part.
+
+        A larger cap holds all samples of a smaller one.
+
+        Raises
+        ------
+        ValueError
+            If the cap is less than 1.
+        """
+        if n_samples is None or n_samples >= len(self.test_index):
+            return self
+        if n_samples < 1:
+            raise ValueError(f"a cap of {n_samples} test samples must be at least 1")
+        order = np.random.RandomState(SPLIT_SEED).permutation(len(self.test_index))
+        return dataclasses.replace(self, test_index=self.test_index[np.sort(order[:n_samples])])
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
@@ -141,44 +161,74 @@ class Sample:
     units: NDArray[np.int64] | None = None
 
 
-def load(name: str, *, max_samples: int | None = None) -> Dataset:
-    """Return a data set, capped if asked, with its stratified split of 80 to 20.
+def load(name: str, *, max_samples: int | None = None, split: str = "stratified") -> Dataset:
+    """Return a data set, capped if asked, with its split into training and test samples.
 
     Parameters
     ----------
     name : {"scikit", "mnist", "smnist", "shd"}
     max_samples : int, optional
         Keep at most this many, drawn without replacement; for shd, from each of its two files.
+    split : {"stratified", "official"}
+        80 to 20 of what is kept, by class; or the training and the test file as published.
 
     Raises
     ------
     ValueError
-        For an unknown name, a file that is damaged, or a cap too small to split.
+        For an unknown name, a file that is damaged, a cap too small to split, or an official split
+        of a data set that has none.
     FileNotFoundError
         If files are missing; the message names them and the variable to set.
 
     Source: pinglab, data sets; split of scikit-learn with random_state 42.
     """
     info = dataset_info(name)
-    if max_samples is not None and max_samples < 1:
-        raise ValueError(f"max_samples = {max_samples} must be at least 1")
-    grey, white, events = None, 255.0, None
+    grey, events = None, None
     if name == "shd":
-        events, labels = _load_shd(max_samples)
+        paths = _shd_paths()
+        by_file = [read_shd_labels(path) for path in paths]
     else:
-        if name == "scikit":
-            grey, labels = _load_scikit()
-            white = 16.0
-        else:
-            grey, labels = _load_mnist(("train", "t10k"))
-            grey = grey if name == "smnist" else grey.reshape(len(grey), -1)
-        kept = _cap(len(labels), max_samples)
-        grey, labels = grey[kept], labels[kept]
-    train_index, test_index = _split(name, labels)
+        grey, by_file = _load_images(name)
+    kept = _kept(name, by_file, max_samples)
+    labels = np.concatenate(by_file)[kept]
+    if name == "shd":
+        file = (kept >= len(by_file[0])).astype(np.int64)
+        events = ShdEvents(paths=paths, file=file, row=kept - file * len(by_file[0]))
+    else:
+        assert grey is not None
+        grey = grey[kept] if name == "smnist" else grey[kept].reshape(len(kept), -1)
+    train_index, test_index = _split(name, labels, kept, len(by_file[0]), split)
     return Dataset(
         name=name, n_in=info.n_in, n_classes=info.n_classes, labels=labels, grey=grey,
-        white=white, events=events, train_index=train_index, test_index=test_index,
+        white=16.0 if name == "scikit" else 255.0, events=events, train_index=train_index,
+        test_index=test_index,
     )  # fmt: skip
+
+
+def part_positions(
+    name: str, *, max_samples: int | None = None, split: str = "stratified"
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Return where the two parts of :func:`load` lie in the whole data set.
+
+    Parameters
+    ----------
+    name, max_samples, split
+        As for :func:`load`, which raises the same errors.
+
+    Returns
+    -------
+    train, test : int64
+        Positions in the files joined, before any cap.
+    n_before : int
+        Samples that stand before those of :func:`select`.
+    """
+    if name == "shd":
+        by_file = [read_shd_labels(path) for path in _shd_paths()]
+    else:
+        by_file = _load_images(name)[1]
+    kept = _kept(name, by_file, max_samples)
+    train, test = _split(name, np.concatenate(by_file)[kept], kept, len(by_file[0]), split)
+    return kept[train], kept[test], 0 if name == "scikit" else len(by_file[0])
 
 
 def select(name: str, digit: int, sample: int) -> Sample:
@@ -203,7 +253,7 @@ def select(name: str, digit: int, sample: int) -> Sample:
     elif name == "scikit":
         grey, labels = _load_scikit()
     else:
-        grey, labels = _load_mnist(("t10k",))
+        grey, (labels,) = _load_mnist(("t10k",))
     found = np.flatnonzero(labels == digit)
     if not 0 <= sample < len(found):
         raise ValueError(
@@ -245,7 +295,40 @@ def _cap(n_samples: int, max_samples: int | None) -> NDArray[np.int64]:
     return rng.choice(n_samples, max_samples, replace=False)
 
 
-def _split(name: str, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _kept(
+    name: str, by_file: Sequence[NDArray[np.int64]], max_samples: int | None
+) -> NDArray[np.int64]:
+    """Return the positions that a cap leaves of the files joined, in the order of the draw."""
+    if max_samples is not None and max_samples < 1:
+        raise ValueError(f"max_samples = {max_samples} must be at least 1")
+    if name != "shd":
+        return _cap(sum(len(labels) for labels in by_file), max_samples)
+    first, second = (_cap(len(labels), max_samples) for labels in by_file)
+    return np.concatenate([first, len(by_file[0]) + second])
+
+
+def _split(
+    name: str,
+    labels: NDArray[np.int64],
+    kept: NDArray[np.int64],
+    n_first: int,
+    split: str,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of both parts among the `kept`; `n_first` samples are the first file's."""
+    if split == "official":
+        if name == "scikit":
+            raise ValueError(
+                "--split official: scikit is one set without training and test files; leave it out"
+            )
+        train, test = np.flatnonzero(kept < n_first), np.flatnonzero(kept >= n_first)
+        if not (len(train) and len(test)):
+            raise ValueError(
+                f"{len(labels)} samples of {name} leave a part of the official split empty; use a "
+                "larger max_samples"
+            )
+        return train, test
+    if split not in SPLITS:
+        raise ValueError(f"split = {split!r} is unknown; use {' or '.join(SPLITS)}")
     from sklearn.model_selection import train_test_split
 
     try:
@@ -263,6 +346,14 @@ def _split(name: str, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDA
     return train_index, test_index
 
 
+def _load_images(name: str) -> tuple[NDArray[np.uint8], list[NDArray[np.int64]]]:
+    """Return all images of a data set, joined, and the labels of each of its files."""
+    if name == "scikit":
+        images, labels = _load_scikit()
+        return images, [labels]
+    return _load_mnist(("train", "t10k"))
+
+
 def _load_scikit() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     from sklearn.datasets import load_digits
 
@@ -270,8 +361,8 @@ def _load_scikit() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return digits.data.astype(np.uint8), digits.target.astype(np.int64)
 
 
-def _load_mnist(parts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return images (n, 28, 28) and labels of the parts ``train`` and ``t10k``, joined."""
+def _load_mnist(parts: Sequence[str]) -> tuple[NDArray[np.uint8], list[NDArray[np.int64]]]:
+    """Return images (n, 28, 28) of the parts ``train`` and ``t10k``, joined, and each's labels."""
     directory = mnist_directory()
     names = [f"{part}-{kind}-ubyte" for part in parts for kind in ("images-idx3", "labels-idx1")]
     paths = [_find_mnist(directory, name) for name in names]
@@ -297,7 +388,7 @@ def _load_mnist(parts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int
             )
         _check_digits(labels[-1], label_path)
         images.append(read_idx(image_path, n_dims=3))
-    return np.concatenate(images), np.concatenate(labels)
+    return np.concatenate(images), labels
 
 
 def _find_mnist(directory: Path, name: str) -> Path | None:
@@ -309,8 +400,10 @@ def _find_mnist(directory: Path, name: str) -> Path | None:
     return None
 
 
-def _load_keras(path: Path, parts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return images and labels of the one file that Keras keeps."""
+def _load_keras(
+    path: Path, parts: Sequence[str]
+) -> tuple[NDArray[np.uint8], list[NDArray[np.int64]]]:
+    """Return images, joined, and the labels of each part from the one file that Keras keeps."""
     sections = ["train" if part == "train" else "test" for part in parts]
 
     def check(name: str, shape: tuple[int, ...]) -> None:
@@ -332,7 +425,7 @@ def _load_keras(path: Path, parts: Sequence[str]) -> tuple[NDArray[np.uint8], ND
         _check_digits(labels, path)
     return (
         np.concatenate([found[f"x_{section}"] for section in sections]),
-        np.concatenate([found[f"y_{section}"].astype(np.int64) for section in sections]),
+        [found[f"y_{section}"].astype(np.int64) for section in sections],
     )
 
 
@@ -352,16 +445,3 @@ def _shd_paths() -> tuple[Path, ...]:
             f"them there, or set {SHD_DIR_VARIABLES[0]} to their folder"
         )
     return paths
-
-
-def _load_shd(max_samples: int | None) -> tuple[ShdEvents, NDArray[np.int64]]:
-    paths = _shd_paths()
-    all_labels = [read_shd_labels(path) for path in paths]
-    rows = [_cap(len(labels), max_samples) for labels in all_labels]
-    events = ShdEvents(
-        paths=paths,
-        file=np.repeat(np.arange(len(paths)), [len(row) for row in rows]),
-        row=np.concatenate(rows),
-    )
-    kept = [labels[row] for labels, row in zip(all_labels, rows, strict=True)]
-    return events, np.concatenate(kept)

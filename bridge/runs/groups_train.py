@@ -20,8 +20,13 @@ class DatasetOptions(Options):
     """Dataset."""
 
     max_samples: int | None = option(
-        None, "cap on the samples of the dataset, before it is split 80:20", at_least=1,
-        shown_default="all",
+        None, "train: cap on the samples of the dataset, before it is split; infer: cap on the "
+        "test samples, a part of those of the training", at_least=1, shown_default="all",
+    )  # fmt: skip
+    split: str = option(
+        "stratified", "all files of the dataset joined and split 80:20 by class, or its training "
+        "and test files as published (mnist, smnist, shd); infer: that of the training",
+        choices=("stratified", "official"),
     )  # fmt: skip
 
 

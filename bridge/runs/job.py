@@ -39,6 +39,7 @@ from bridge.runs.options import by_key
 from bridge.runs.resolve import Resolved
 from bridge.runs.sizes import check_size, make_spec
 from bridge.runs.stimuli import StimulusPlan, encoder_of, make_stimulus, plan_stimulus
+from bridge.runs.trained_split import trained_split
 
 log = logging.getLogger("pingbridge")
 
@@ -126,6 +127,7 @@ def make_job(
     path, loaded = _load_weights(resolved, inherited)
     sizes = infer_sizes(loaded) if loaded is not None else None
     plan = plan_stimulus(resolved, inherited, dataset_only=mode in DATASET_MODES)
+    plan = dataclasses.replace(plan, training=trained_split(path, inherited))
     readout = network.readout or ("rate" if network.model == "ping" else "mem-mean")
     refuse_what_cannot_apply(
         resolved,

@@ -18,6 +18,7 @@ from bridge.runs.applies import asked_for
 from bridge.runs.groups import ExecutionOptions, InputOptions, NetworkOptions
 from bridge.runs.inherit import InheritedRun
 from bridge.runs.resolve import Resolved
+from bridge.runs.trained_split import TrainedSplit
 
 log = logging.getLogger("pingbridge")
 
@@ -43,6 +44,8 @@ class StimulusPlan:
         The chosen sample.
     file : Stimulus or None
         The input read from a file.
+    training : TrainedSplit or None
+        Of the weights that are loaded.
     """
 
     kind: str
@@ -52,6 +55,14 @@ class StimulusPlan:
     default_hidden: int | None = None
     sample: datasets.Sample | None = None
     file: Stimulus | None = None
+    training: TrainedSplit | None = None
+
+    @property
+    def sample_part(self) -> str | None:
+        """Say whether the weights were trained on the sample; None where nothing tells."""
+        if self.sample is None or self.training is None:
+            return None
+        return self.training.part_of(self.sample)
 
 
 def plan_stimulus(

@@ -78,6 +78,7 @@ def oscilloscope_view(job: Job, recording: Recording) -> OscilloscopeView:
         digit=None if sample is None else sample.digit,
         # A network whose weights were drawn has learned nothing: it makes no prediction.
         pred=None if logits is None else int(np.argmax(logits[0])),
+        part=job.plan.sample_part,
         image=sample_image(job.plan),
     )
 

@@ -141,6 +141,8 @@ class OscilloscopeView:
         Default: those of the recording.
     digit, pred, label : int, optional
         Class that was shown, class that was predicted, true class (default: `digit`).
+    part : str, optional
+        Which part of the training's split the sample is of.
     image : float64, shape (height, width), optional
     frame : int
         Turns the spinner of the header.
@@ -163,6 +165,7 @@ class OscilloscopeView:
     digit: int | None = None
     pred: int | None = None
     label: int | None = None
+    part: str | None = None
     image: NDArray[np.float64] | None = None
     frame: int = 0
     sweep: SweepState | None = None
@@ -211,7 +214,9 @@ class OscilloscopeView:
             )
         true = self.digit if self.label is None else self.label
         if true is not None and self.pred is not None:
-            return f"digit={true} pred={self.pred} {'✓' if self.pred == true else '✗'}"
+            mark = "✓" if self.pred == true else "✗"
+            part = "" if self.part is None else f"  ({self.part})"
+            return f"digit={true} pred={self.pred} {mark}{part}"
         if true is not None:
             if self.stim_overdrive is None:
                 return f"digit={true}"

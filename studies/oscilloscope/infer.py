@@ -34,7 +34,8 @@ def infer(**given: Any) -> None:
         raise ValueError(
             "infer needs trained weights: --from-dir RUN of a training, or --load-weights FILE"
         )
-    task = shared.make_task(job)
+    job, test_cap = shared.settle_split(job, inherited)
+    task = shared.make_task(job, test_cap=test_cap, evaluates=True)
     train_dt_ms = _train_dt(job, inherited)
     sweep = EvaluationSweep(job, task, train_dt_ms=train_dt_ms)
     alone = len(backends) == 1
@@ -43,7 +44,11 @@ def infer(**given: Any) -> None:
         encode(task.dataset.test_index[:1])  # refuses a dt before anything runs
     run_options = job.resolved[RunOptions]
     config = job.config()
-    config["derived"] |= {"n_test": len(task.dataset.test_index), "train_dt_ms": train_dt_ms}
+    training = job.plan.training
+    config["derived"] |= {
+        "n_test": len(task.dataset.test_index), "train_dt_ms": train_dt_ms,
+        "split_of_training": None if training is None else training.to_json(),
+    }  # fmt: skip
     folder = choose_folder("infer", run_options, config)
     with open_run("infer", folder, run_options, config) as run:
         log.info("infer %s", headline(job))

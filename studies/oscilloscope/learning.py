@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bridge.network.task import Task
     from bridge.network.weights import Weights
     from bridge.recording import Recording
+    from bridge.runs.inherit import InheritedRun
     from bridge.runs.job import Job
     from bridge.runs.resolve import Resolved
     from scope.oscilloscope.view import OscilloscopeView
@@ -24,8 +25,47 @@ if TYPE_CHECKING:
 log = logging.getLogger("pingbridge")
 
 
-def make_task(job: Job) -> Task:
+def settle_split(job: Job, inherited: InheritedRun | None) -> tuple[Job, int | None]:
+    """Return an evaluation that splits its samples as its training did, and its cap on the test.
+
+    A cap that the training had stays a part of the split: ``--max-samples`` of ``infer`` takes a
+    part of that training's test samples.
+
+    Raises
+    ------
+    ValueError
+        For a setting that would put samples of the training into the test.
+    """
+    from bridge.runs.trained_split import keep_split
+
+    options = job.resolved[DatasetOptions]
+    own = asked_for(job.resolved, "max_samples") or (
+        inherited is not None and inherited.mode == "infer"
+    )
+    cap = options.max_samples if own else None
+    if job.plan.training is None:
+        log.warning(
+            "%s: no config.json of its training beside it; the test part of %s may hold samples "
+            "that it was trained on", job.weights_from, job.resolved[InputOptions].dataset,
+        )  # fmt: skip
+        resolved = job.resolved
+    else:
+        resolved = keep_split(job.resolved, job.plan.training, capped=True)
+    held = dataclasses.replace(resolved[DatasetOptions], max_samples=cap)
+    resolved = dataclasses.replace(resolved, options={**resolved.options, DatasetOptions: held})
+    return dataclasses.replace(job, resolved=resolved), cap
+
+
+def make_task(job: Job, *, test_cap: int | None = None, evaluates: bool = False) -> Task:
     """Return the data set of a job with its encoding.
+
+    Parameters
+    ----------
+    job : Job
+    test_cap : int, optional
+        At most so many test samples.
+    evaluates : bool
+        The split is that of the training whose weights are loaded, all samples where nothing tells.
 
     Raises
     ------
@@ -35,8 +75,12 @@ def make_task(job: Job) -> Task:
     from bridge.datasets import catalog as datasets
     from bridge.network.task import Task
 
-    given = job.resolved[InputOptions]
-    data = datasets.load(given.dataset, max_samples=job.resolved[DatasetOptions].max_samples)
+    given, options = job.resolved[InputOptions], job.resolved[DatasetOptions]
+    max_samples = options.max_samples
+    if evaluates:
+        max_samples = job.plan.training.max_samples if job.plan.training is not None else None
+    data = datasets.load(given.dataset, max_samples=max_samples, split=options.split)
+    data = data.with_test_cap(test_cap)
     task = Task(
         dataset=data,
         dt_ms=job.resolved[NetworkOptions].dt_ms,

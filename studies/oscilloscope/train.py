@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 def train(**given: Any) -> None:
     """Train a network on a dataset and keep weights, metrics and predictions."""
     from bridge.runs.job import make_job
+    from bridge.runs.trained_split import keep_split
 
     resolved, inherited = _resolve(given)
     shared.refuse_brian_flags(resolved, "train")
     _refuse(resolved)
     job = make_job(resolved, inherited, mode="train")
+    if job.plan.training is not None and not job.resolved[LearningOptions].resume:
+        kept = keep_split(job.resolved, job.plan.training, capped=False)
+        job = dataclasses.replace(job, resolved=kept)
     options = job.resolved[LearningOptions]
     task = shared.make_task(job)
     settings, split = _settings(job), _split(job, task)

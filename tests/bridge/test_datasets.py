@@ -11,6 +11,7 @@ from bridge.datasets.catalog import (
     dataset_info,
     load,
     mnist_directory,
+    part_positions,
     select,
     shd_directory,
 )
@@ -394,3 +395,62 @@ def test_damaged_shd_files_are_refused_by_name(tmp_path):
         del file["spikes/times"]
     with pytest.raises(ValueError, match="it lacks spikes/times"):
         read_shd_labels(path)
+
+
+# Which samples are "test"
+
+
+@pytest.mark.parametrize("cap", [None, 600])
+def test_a_cap_on_the_test_part_takes_a_part_of_it(cap):
+    data = load("scikit", max_samples=cap)
+    inside: set = set()
+    for n in (7, 40, 100):
+        capped = data.with_test_cap(n)
+        assert len(capped.test_index) == n
+        assert_array_equal(capped.train_index, data.train_index)
+        now = set(capped.test_index.tolist())
+        assert inside < now <= set(data.test_index.tolist())  # a larger cap holds a smaller one
+        inside = now
+    assert data.with_test_cap(10**6) is data
+    with pytest.raises(ValueError, match="at least 1"):
+        data.with_test_cap(0)
+
+
+def test_the_parts_of_a_split_lie_where_load_takes_them_from(mnist_folder, shd_folder):
+    images, labels = write_mnist(mnist_folder)
+    write_shd_file(shd_folder / "shd_train.h5", 100, seed=1)
+    write_shd_file(shd_folder / "shd_test.h5", 40, seed=2)
+    for name, cap, split in (
+        ("mnist", None, "stratified"), ("mnist", 70, "stratified"), ("smnist", 50, "official"),
+    ):  # fmt: skip
+        data = load(name, max_samples=cap, split=split)
+        train, test, n_before = part_positions(name, max_samples=cap, split=split)
+        assert n_before == N_TRAIN
+        for place, index in ((train, data.train_index), (test, data.test_index)):
+            assert_array_equal(labels[place], data.labels[index])
+            assert_array_equal(
+                images[place].reshape(len(place), -1), data.grey[index].reshape(len(index), -1)
+            )
+    train, test, n_before = part_positions("shd", max_samples=60)
+    assert n_before == 100
+    assert len(train) + len(test) == 60 + 40
+    data = load("shd", max_samples=60)
+    assert_array_equal(data.events.row[data.test_index], test - 100 * (test >= 100))
+    assert part_positions("scikit")[2] == 0
+
+
+def test_the_official_split_is_that_of_the_files(mnist_folder, shd_folder):
+    write_mnist(mnist_folder)
+    data = load("mnist", split="official")
+    assert_array_equal(data.train_index, np.arange(N_TRAIN))
+    assert_array_equal(data.test_index, np.arange(N_TRAIN, N_TRAIN + N_TEST))
+    write_shd_file(shd_folder / "shd_train.h5", 100, seed=1)
+    write_shd_file(shd_folder / "shd_test.h5", 40, seed=2)
+    data = load("shd", split="official", max_samples=50)
+    assert set(data.events.file[data.train_index]) == {0}
+    assert set(data.events.file[data.test_index]) == {1}
+    assert (len(data.train_index), len(data.test_index)) == (50, 40)
+    with pytest.raises(ValueError, match="scikit is one set"):
+        load("scikit", split="official")
+    with pytest.raises(ValueError, match="leave a part of the official split empty"):
+        load("mnist", split="official", max_samples=1)

@@ -55,6 +55,7 @@ def test_logits_are_those_given_or_of_the_trial(recording):
         ({"digit": 3, "stim_overdrive": 5.0}, "digit=3  overdrive=5\N{MULTIPLICATION SIGN}"),
         ({"digit": 3, "pred": 3}, "digit=3 pred=3 ✓"),
         ({"digit": 3, "pred": 5}, "digit=3 pred=5 ✗"),
+        ({"digit": 3, "pred": 5, "part": "test sample"}, "digit=3 pred=5 ✗  (test sample)"),
         ({"digit": 3, "label": 5, "pred": 5}, "digit=5 pred=5 ✓"),
         (
             {
