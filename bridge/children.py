@@ -80,7 +80,7 @@ def run_tool(command: list[str], **settings: Any) -> subprocess.CompletedProcess
 def watched(pids: list[int]) -> Iterator[None]:
     """Let processes (groups, where negative) be killed if this process ends inside the block."""
     # A shell that waits at the end of a pipe which only this process holds open.
-    script = 'read -r _; kill -KILL -- "$@"'
+    script = 'read -r _; kill -s KILL -- "$@"'
     with subprocess.Popen(
         ["/bin/sh", "-c", script, "sh", *map(str, pids)], stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,12 @@ def kill_after(
     env : mapping, optional
         Changes of the environment.
     """
-    kill_when_held([sys.executable, "-c", _CODE, where, str(times), *words], env=env)
+    kill_when_held(held_command(where, times, words), env=env)
+
+
+def held_command(where: str, times: int, words: Sequence[str]) -> list[str]:
+    """Return the command that stops for ever when a function has returned for the n-th time."""
+    return [sys.executable, "-c", _CODE, where, str(times), *words]
 
 
 def kill_when_held(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
@@ -60,16 +66,32 @@ def kill_when_held(command: Sequence[str], *, env: Mapping[str, str] | None = No
 
     What it does after that line is its own affair: it should wait for ever.
     """
+    with held(command, env=env) as process:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def held(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Give a program that has printed a line that ends with "held here"; kill it afterwards."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | dict(env or {})
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
+        assert process.stderr is not None
         told = []
-        for line in process.stdout:
-            told.append(line)
-            if line.rstrip().endswith(_HELD):
-                break
-        else:
-            raise AssertionError("it ended before it could be killed:\n" + "".join(told))
-        os.killpg(process.pid, signal.SIGKILL)
+        try:
+            for line in process.stdout:
+                told.append(line)
+                if line.rstrip().endswith(_HELD):
+                    break
+            else:
+                told.append(process.stderr.read())
+                raise AssertionError("it ended before it could be killed:\n" + "".join(told))
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
