@@ -253,10 +253,17 @@ def refuse_recording(mode: str, given: dict[str, Any]) -> None:
             )
 
 
-def headline(job: Job) -> str:
-    """Return one line that says which network runs on which input."""
+def headline(job: Job, *, of_sample: bool = True) -> str:
+    """Return one line that says which network runs on which input.
+
+    Parameters
+    ----------
+    job : Job
+    of_sample : bool
+        The input is the one sample: say whether the weights were trained on it.
+    """
     cells = ", ".join(f"{name} {n}" for name, n in job.spec.populations.items())
-    part = job.plan.sample_part
+    part = job.plan.sample_part if of_sample else None
     return (
         f"{job.spec.model}: {cells}; {job.spec.n_in} input channels "
         f"({job.plan.dataset or job.plan.kind}), {job.stimulus.t_ms:g} ms at dt "

@@ -61,7 +61,7 @@ def evaluate(
     n_batches = -(-len(index) // size)
     engine = dataclasses.replace(engine or EngineOptions(), n_runs=n_batches)
     logits: list[NDArray[np.float64]] = []
-    spikes = dict.fromkeys(spec.populations, 0.0)
+    spikes: dict[str, list[NDArray[np.int64]]] = {name: [] for name in spec.populations}
     t_s = 0.0
     starts: Iterator[Any] = iter(range(0, len(index), size))
     for start in starts if progress is None else progress(starts):
@@ -73,10 +73,12 @@ def evaluate(
         assert recording.logits is not None
         logits.append(recording.logits[: len(chosen)])
         for name in spikes:
-            spikes[name] += float((recording.spikes[name][:, 1] < len(chosen)).sum())
+            counts = np.bincount(recording.spikes[name][:, 1], minlength=size)
+            spikes[name].append(counts[: len(chosen)])
         t_s = stimulus.t_ms / 1000.0
     return evaluation(
-        index=index, labels=task.labels(index), logits=np.concatenate(logits), spikes=spikes,
+        index=index, labels=task.labels(index), logits=np.concatenate(logits),
+        spikes={name: np.concatenate(counts) for name, counts in spikes.items()},
         n_cells=spec.populations, t_s=t_s,
     )  # fmt: skip
 

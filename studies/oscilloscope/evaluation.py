@@ -142,17 +142,20 @@ def evaluate_at_all(
     job: Job, sweep: EvaluationSweep, runners: Mapping[str, EvaluationBackend]
 ) -> dict[str, dict[float, Evaluation]]:
     """Return the evaluation at each dt by backend, printing the table as it grows."""
+    from bridge.evaluation import accuracy_text
+
     found: dict[str, dict[float, Evaluation]] = {name: {} for name in runners}
     for dt_ms in sweep.tasks:
         for name, backend in runners.items():
             found[name][dt_ms] = backend.evaluate(sweep, dt_ms)
     for name, points in found.items():
         reference = next((e.acc for dt, e in points.items() if _same(dt, sweep.train_dt_ms)), None)
-        log.info("%s%9s %9s %9s %9s", f"{name:6}", "dt ms", "acc %", "change", "E Hz")
+        log.info("%s%9s %9s %9s  %s", f"{name:6}", "dt ms", "change", "E Hz", "accuracy")
         for dt_ms, point in points.items():
             log.info(
-                "      %9g %9.2f %9s %9.2f%s", dt_ms, point.acc,
+                "      %9g %9s %9.2f  %s%s", dt_ms,
                 "-" if reference is None else f"{point.acc - reference:+.2f}", hidden_hz(point),
+                accuracy_text(point.numbers()),
                 "  trained here" if _same(dt_ms, sweep.train_dt_ms) else "",
             )  # fmt: skip
     if len(found) == 2:

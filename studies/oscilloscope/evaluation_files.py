@@ -30,9 +30,8 @@ SWEEP_FPS = 2.0
 
 def _row(dt_ms: float, point: Evaluation, input_rate_hz: float) -> dict[str, Any]:
     return {
-        "dt": dt_ms, "acc": point.acc, "n_correct": point.n_correct, "n_total": len(point.labels),
-        "loss": point.loss, "input_rate": input_rate_hz, "hid_rate_hz": hidden_hz(point),
-        "rates_hz": point.rates_hz,
+        "dt": dt_ms, **point.numbers(), "loss": point.loss, "input_rate": input_rate_hz,
+        "hid_rate_hz": hidden_hz(point), "rates_hz": point.rates_hz,
     }  # fmt: skip
 
 
@@ -78,9 +77,8 @@ def write_evaluation(
         written.append(run.write_json("metrics.json", {
             "mode": "infer", "model": job.spec.model,
             "run_finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": run.config, "best_acc": point.acc, "n_correct": point.n_correct,
-            "n_total": len(point.labels), "rates_hz": point.rates_hz,
-            "hid_rate_hz": hidden_hz(point),
+            "config": run.config, "best_acc": point.acc, **point.numbers(),
+            "rates_hz": point.rates_hz, "hid_rate_hz": hidden_hz(point),
         }))  # fmt: skip
     for path in written:
         log.info("wrote %s", path)

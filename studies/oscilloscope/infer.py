@@ -51,7 +51,7 @@ def infer(**given: Any) -> None:
     }  # fmt: skip
     folder = choose_folder("infer", run_options, config)
     with open_run("infer", folder, run_options, config) as run:
-        log.info("infer %s", headline(job))
+        log.info("infer %s", headline(job, of_sample=False))
         points = evaluate_at_all(job, sweep, runners)
         write_evaluation(job, sweep, points, run)
         if options.observe is not None:

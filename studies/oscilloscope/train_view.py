@@ -121,15 +121,16 @@ class TrainingView:
 
     def _row(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Print one line for the epoch, and each new warning."""
+        from bridge.evaluation import accuracy_text
         from train_torch.network.health import MEANING, warnings_now
 
         last = records[-1]
         left_s = (self._n_epochs - last["ep"]) * last["elapsed_s"] / last["ep"]
         log.info(
-            "epoch %*d/%d  acc %6.2f %%%s  loss %s  E %s Hz  I %s Hz  CV %s  act %s %%  %5.1f s"
+            "epoch %*d/%d  acc %s%s  loss %s  E %s Hz  I %s Hz  CV %s  act %s %%  %5.1f s"
             "  left %s%s",
-            len(str(self._n_epochs)), last["ep"], self._n_epochs, last["acc"],
-            f"  val {last['val_acc']:6.2f} %" if "val_acc" in last else "",
+            len(str(self._n_epochs)), last["ep"], self._n_epochs, accuracy_text(last),
+            f"  val {accuracy_text(last, 'val_')}" if "val_acc" in last else "",
             _number(last["loss"], ".4f"), _number(last["test_rate_e"], ".1f"),
             _number(last["test_rate_i"], ".1f"), _number(last["cv"], ".2f"),
             _number(None if last["act"] is None else 100 * last["act"], ".0f"),

@@ -81,8 +81,10 @@ def train_in(
     run : RunFolder
         Holds the checkpoint of a training that is to go on.
     """
-    from train_torch.training.trainer import Trainer
+    from train_torch.training.trainer import FILES, Trainer
 
+    for name in FILES:
+        run.path(name)
     with ExitStack() as stack:
         watcher = stack.enter_context(TrainingView(job, run, n_epochs=settings.epochs))
         trainer = Trainer(
@@ -107,7 +109,7 @@ def _take_up(job: Job, trainer: Trainer, watcher: TrainingView, run: RunFolder) 
 
 
 def _announce(job: Job, network: SpikingNetwork, split: Split, settings: TrainingSettings) -> None:
-    log.info("train %s", headline(job))
+    log.info("train %s", headline(job, of_sample=False))
     sizes = count_sizes(network, split)
     log.info(
         "data: %d train, %d test%s; %d of %d parameters learn; %s, %s",
@@ -138,6 +140,7 @@ def _write(
         "epochs": outcome.records,
         "end": outcome.end,
         "best_acc": outcome.test.acc if outcome.test else 0.0,
+        **(outcome.test.numbers() if outcome.test else {}),
         "best_epoch": outcome.best_epoch,
         "best_chosen_on": "validation" if split.has_validation else "test",
         **({"best_val_acc": outcome.best_score} if split.has_validation else {}),
@@ -165,6 +168,7 @@ def _write(
 
 
 def _sum_up(outcome: Outcome, split: Split) -> None:
+    from bridge.evaluation import accuracy_text
     from train_torch.network.health import MEANING, warning_spans
 
     if not outcome.records or outcome.test is None:
@@ -172,10 +176,10 @@ def _sum_up(outcome: Outcome, split: Split) -> None:
         return
     last = outcome.records[-1]
     log.info(
-        "best epoch %d: acc %.2f %% (%s), final acc %.2f %%, %.0f s",
-        outcome.best_epoch, outcome.test.acc,
+        "best epoch %d: acc %s (%s), final acc %s, %.0f s",
+        outcome.best_epoch, accuracy_text(outcome.test.numbers()),
         "chosen by validation" if split.has_validation else "chosen by the test set: optimistic",
-        last["acc"], outcome.elapsed_s,
+        accuracy_text(last), outcome.elapsed_s,
     )  # fmt: skip
     rates = outcome.test.rates_hz
     log.info("test rates: %s", ", ".join(f"{name} {hz:.2f} Hz" for name, hz in rates.items()))

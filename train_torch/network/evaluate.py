@@ -52,7 +52,7 @@ def evaluate(
     """
     encode = encode or (lambda chosen: task.encode(chosen, seed=EVAL_SEED))
     logits: list[NDArray[np.float64]] = []
-    spikes = dict.fromkeys(network.spec.populations, 0.0)
+    spikes: dict[str, list[NDArray[np.int64]]] = {name: [] for name in network.spec.populations}
     t_s = 0.0
     starts: Iterator[Any] = iter(range(0, len(index), batch_size))
     batches = (
@@ -65,9 +65,11 @@ def evaluate(
             run.refuse_lost(stimulus.n_steps)
             logits.append(run.logits.double().cpu().numpy())
             for name, counts in run.counts.items():
-                spikes[name] += float(counts.double().sum())
+                # Sums of float32 counts are exact: fewer than 2**24 spikes of a sample and cell.
+                spikes[name].append(counts.double().sum(1).cpu().numpy().astype(np.int64))
             t_s = stimulus.t_ms / 1000.0
     return evaluation(
-        index=index, labels=task.labels(index), logits=np.concatenate(logits), spikes=spikes,
+        index=index, labels=task.labels(index), logits=np.concatenate(logits),
+        spikes={name: np.concatenate(counts) for name, counts in spikes.items()},
         n_cells=network.spec.populations, t_s=t_s,
     )  # fmt: skip

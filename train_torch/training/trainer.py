@@ -35,6 +35,9 @@ from train_torch.training.training_plan import Outcome, Split, TrainingSettings
 log = logging.getLogger("pingbridge")
 
 CHECKPOINT = "checkpoint.pth"
+STEP_LOG = "metrics.jsonl"
+FILES = (CHECKPOINT, STEP_LOG)
+"""What a trainer writes."""
 _ORDER = 7  # keeps the order of samples apart from other uses of the seed
 
 
@@ -131,7 +134,7 @@ class Trainer:
         """Train to the last epoch and return what came of it."""
         state, watcher = self._state, self._watcher
         began = time.perf_counter() - state.elapsed_s
-        with open_step_log(self._folder / "metrics.jsonl", self._state.log_bytes) as out:
+        with open_step_log(self._folder / STEP_LOG, self._state.log_bytes) as out:
             recording = self._look()
             if state.init is None:
                 state.init = watcher.measure(recording)
@@ -175,8 +178,8 @@ class Trainer:
         deepest = f"{len(self.network.spec.hidden_sizes)}"
         entry: dict[str, Any] = {
             "ep": epoch,
-            "acc": test.acc,
-            **({"val_acc": chosen.acc} if self.split.has_validation else {}),
+            **test.numbers(),
+            **(chosen.numbers("val_") if self.split.has_validation else {}),
             "loss": sums.mean("loss"),
             "test_loss": test.loss,
             "test_rate_e": test.rates_hz[f"e{deepest}"],
