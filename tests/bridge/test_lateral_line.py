@@ -9,7 +9,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from bridge.lateral_line import field, homeostasis, map_quality, poisson, streams, tuning, wiring
-from bridge.lateral_line.params import NetworkParams, from_json, preset
+from bridge.lateral_line.notes import notes
+from bridge.lateral_line.params import PRESETS, NetworkParams, from_json, preset
 
 
 def test_the_peak_of_the_flow_is_the_textbook_one():
@@ -171,11 +172,121 @@ def test_parameters_survive_json():
         ({"tau_s_ms": 1.0}, r"--dt-s 0.001 .* must be below --tau-s-ms 1"),
         ({"ts_local_inh_peak_mV": float("nan")}, r"finite"),
         ({"held_test_spread": True}, r"--test-using-held-snapshots only"),
+        ({"eval_x_min_cm": 10.0, "eval_x_max_cm": 20.0}, r"off the path .* from -0.5 to 4.5 cm"),
+        (
+            {"eval_x_min_cm": 0.0, "eval_x_max_cm": 4.0, "direction": -1.0, "test_path_cm": 0.2},
+            r"off the path .* from 4.3 to 4.5 cm",
+        ),
+        (
+            {"eval_x_min_cm": 1.0, "eval_x_max_cm": 2.0, "test_using_held_snapshots": True},
+            r"off the path .* from 0 to 0.767677 cm",
+        ),
+        ({"mon_ts_w_init": 0.05}, r"--mon-ts-w-init 0.05 plus .* 0.005 is above .* 0.028"),
+        ({"ll_mon_w_init_mV": 30.0, "ll_mon_use_stdp": True}, r"--ll-mon-w-init-mv 30 plus"),
     ],
 )
 def test_bad_parameters(change, message):
     with pytest.raises(ValueError, match=message):
         preset("ll_thesis", **change)
+
+
+def test_what_is_at_its_limit_is_let_through():
+    # Recipe B: 10 + 8 below 20 mV; fixed weights have no ceiling; a window that reaches the path.
+    preset("ll_thesis", mon_ts_w_init=0.023, ll_mon_use_stdp=True, ll_mon_w_jitter_stdp_mV=8.0)
+    preset("ll_thesis", mon_ts_w_init=0.028, mon_ts_w_jitter=0.0, ll_mon_w_init_mV=30.0)
+    preset("ll_thesis", eval_x_min_cm=4.4, eval_x_max_cm=20.0)
+    preset("ll_thesis", direction=-1.0, eval_x_min_cm=4.2, eval_x_max_cm=20.0, test_path_cm=0.2)
+    held = {"test_using_held_snapshots": True, "eval_x_min_cm": 1.0, "eval_x_max_cm": 2.0}
+    preset("ll_thesis", held_test_spread=True, **held)
+
+
+def test_the_map_in_training_is_of_a_whole_sweep_except_in_the_published_preset():
+    assert {name: preset(name).pv_window for name in PRESETS} == {
+        "ll_thesis": "cycle", "ll_fast": "cycle", "ll_fast_literal": "checkpoint"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("speed", [0.05, 0.1, 5.0])
+def test_the_test_is_as_long_as_its_path(speed):
+    found = streams.stimulus_of_test(preset("ll_thesis", speed_cm_s=speed))
+    travelled = found.x_cm[-1] - found.x_cm[0]
+    assert travelled == pytest.approx(5.0, abs=1.01 * max(speed, 0.1) * 0.001)  # but for a step
+    assert (found.x_cm[0], found.n_steps) == (-0.5, round(5.0 / max(speed, 0.1) / 0.001))
+
+
+def test_a_repeated_test_has_other_noise_on_the_same_path():
+    p = preset("ll_fast", test_ll_noise_hz=5.0)
+    first, same, second, third = (
+        streams.stimulus_of_test(p, **given)
+        for given in ({}, {"repeat": 0}, {"repeat": 1}, {"repeat": 2})
+    )
+    assert np.array_equal(first.rate_hz, same.rate_hz)
+    for one, other in ((first, second), (second, third)):
+        assert np.array_equal(one.x_cm, other.x_cm)
+        assert np.array_equal(one.v_cm_s, other.v_cm_s)
+        # Ornstein-Uhlenbeck noise of 10 Hz, correlated over 0.1 s and 1 cm: some 40 free numbers.
+        assert abs(np.corrcoef(one.noise_hz.ravel(), other.noise_hz.ravel())[0, 1]) < 0.6
+        assert other.noise_hz.std() == pytest.approx(10.0, rel=0.35)
+        white = [s.rate_hz - field.firing_rate(s.v_cm_s, s.noise_hz) for s in (one, other)]
+        inside = (one.rate_hz > 1) & (other.rate_hz > 1)  # not clipped at 0
+        assert np.std(white[1][inside]) == pytest.approx(5.0, rel=0.02)
+        assert abs(np.corrcoef(white[0][inside], white[1][inside])[0, 1]) < 0.03  # SD 0.004
+    drives = [np.full((400, p.n_ll), 50.0)]
+    drawn = [poisson.draw_spikes(p, drives, [poisson.TEST_TRIAL], repeat=k) for k in (0, 1, 2)]
+    usual = poisson.draw_spikes(p, drives, [poisson.TEST_TRIAL])
+    fired = []
+    for one in drawn:
+        there = np.zeros((p.n_ll, 400), dtype=bool)
+        there[one.ll.cell, one.ll.step] = True
+        fired.append(there.ravel())
+    assert np.array_equal(drawn[0].ll.step, usual.ll.step)
+    assert np.array_equal(drawn[0].mon.step, usual.mon.step)
+    for a, b in ((0, 1), (1, 2), (0, 2)):
+        # 40 000 independent pairs: SD 0.005.
+        assert abs(np.corrcoef(fired[a], fired[b])[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("changes", "distances", "said"),
+    [
+        ({}, (), ()),
+        ({"distance_cm": 0.4}, (), ("the test (0.4 cm)",)),
+        ({}, (0.8, 0.2), ("--test-distances (0.2 cm)",)),
+        ({"training_distance_min_cm": 0.3}, (), ("training (0.3 cm)",)),
+        ({"training_distance_min_cm": 0.3, "training_fixed_distance": True}, (), ()),
+        ({"sphere_radius_cm": 0.9}, (), ("the test (0.8 cm), training (0.8 cm)",)),
+        ({"test_using_held_snapshots": True}, (), ("0 to 0.77 cm of the body (4 cm)",)),
+        ({"test_using_held_snapshots": True, "held_test_spread": True}, (), ()),
+        ({"speed_cm_s": 0.05}, (), ("moves at 0.1 cm/s", "a test of 50 s")),
+    ],
+)  # fmt: skip
+def test_what_a_reader_should_know_first(changes, distances, said):
+    found = notes(preset("ll_thesis", **changes), distances)
+    assert len(found) == bool(said)
+    for words in said:
+        assert words in found[0]
+
+
+@pytest.mark.parametrize(("every", "usable"), [(1, True), (60, True), (100, False), (10**6, False)])
+def test_a_map_of_few_steps_is_not_usable(every, usable):
+    step = np.arange(0, 1000, every)
+    found = map_quality.map_quality(
+        step, step * 79 // 1000, n_cells=80, x_cm=np.linspace(0, 4, 1000), dt_s=1e-3
+    )
+    assert found.usable == usable
+    # A spike counts for 20 ms.
+    assert found.valid_in_window == pytest.approx(min(1.0, 20 / every), abs=0.02)
+
+
+def test_a_narrow_window_is_judged_by_its_own_steps():
+    step = np.arange(1000)
+    found = map_quality.map_quality(
+        step, step * 79 // 1000, n_cells=80, x_cm=np.linspace(-0.5, 4.5, 1000), dt_s=1e-3,
+        window_cm=(1.0, 2.0),
+    )  # fmt: skip
+    assert found.valid_fraction == pytest.approx(0.2, abs=0.01)  # of the whole path, as published
+    assert found.valid_in_window == 1.0
+    assert found.usable
 
 
 def test_an_unknown_mode():

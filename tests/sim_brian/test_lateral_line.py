@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from bridge.lateral_line import homeostasis
 from bridge.lateral_line.params import preset
 from bridge.lateral_line.poisson import draw_spikes
+from bridge.lateral_line.record import TrainingRecord, tracked_synapses
 from bridge.lateral_line.streams import TrainingDrive
 from bridge.lateral_line.training_state import TrainingState, read_state, write_state
 from bridge.lateral_line.wiring import draw_wiring
@@ -24,8 +25,14 @@ from scope.style import house_style
 from sim_brian.engine import program as engine
 from sim_brian.engine import toolchain
 from sim_brian.engine.program import EngineOptions
+from sim_brian.lateral_line import checkpoints
 from sim_brian.lateral_line.model import LateralLineModel, Tables, initial_state
-from sim_brian.lateral_line.train import Session, run_network
+from sim_brian.lateral_line.train import (
+    Session,
+    run_control,
+    run_matched_control,
+    run_network,
+)
 
 NUMPY = EngineOptions(target="numpy")
 
@@ -197,6 +204,105 @@ def test_training_can_be_prolonged():
 def test_training_does_not_depend_on_how_often_it_is_saved(whole):
     other, _ = run_network(small(checkpoint_save_every_n_checkpoints=5), engine=NUMPY)
     same_result(other, whole[0])
+
+
+def test_repeated_tests_leave_the_first_one_as_it_is(whole):
+    result, _ = whole
+    states = []
+    again, _ = run_network(small(), engine=NUMPY, n_repeats=3, save=states.append)
+    same_result(again, result)
+    assert len(again.repeats) == 3
+    assert_array_equal(again.repeats[0].spikes["ts"], result.test.spikes["ts"])
+    assert again.repeats[0].numbers == result.test.to_json()
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        one, other = (again.repeats[k].spikes["ll"] for k in (a, b))
+        assert not np.array_equal(one, other)
+    row = again.to_json()
+    assert [one["repeat"] for one in row["repeats"]] == [0, 1, 2]
+    assert all(one["decoder_error_ll_cm"] > 0 for one in row["repeats"])
+    rates = [one["rate_test_ts_hz"] for one in row["repeats"]]
+    assert again.mean_test_rate_hz("ts") == pytest.approx(np.mean(rates))
+    assert rates[0] == pytest.approx(row["n_spikes_test_ts"] / (20 * 0.2))  # cells, seconds
+    assert "repeats" not in result.to_json()
+
+
+def test_a_matched_control_fires_as_asked_and_learns_nothing():
+    p = small(n_training_trials=2)
+    plain = run_control(p, n_trials=2, n_repeats=2, engine=NUMPY)
+    target = 0.6 * plain.mean_test_rate_hz("ts")
+    found, match = run_matched_control(
+        p, target_hz=target, n_trials=2, n_repeats=2, engine=NUMPY
+    )  # fmt: skip
+    assert match.reached
+    assert match.scale < 1
+    assert found.mean_test_rate_hz("ts") == match.rate_hz == pytest.approx(target, rel=0.05)
+    assert_array_equal(found.mon_ts_w, match.scale * plain.mon_ts_w)
+    assert_array_equal(found.ll_mon_w_mv, plain.ll_mon_w_mv)
+    assert found.to_json()["w_mean_abs_delta"] == 0
+    assert_array_equal(found.test.spikes["mon"], plain.test.spikes["mon"])  # nothing goes back
+
+
+@pytest.fixture(scope="module")
+def many_cells():
+    """Return a network with more MON cells than are shown, of which half are silent."""
+    p = small(n_mon=800, n_training_trials=2, ll_to_mon_topography_strength=1.0)
+    return run_network(p, engine=NUMPY, plastic=False)[0]
+
+
+def test_the_end_of_training_counts_all_cells(many_cells):
+    result = many_cells
+    p, tail = result.params, result.tail
+    assert (tail.begin_step, tail.n_steps) == (0, 200)
+    rates = np.mean(result.record.trial_rates_hz, axis=0)
+    for k, (name, n) in enumerate((("ll", 20), ("mon", 800), ("ts", 20))):
+        assert tail.counts[name].sum() / (n * 0.2) == pytest.approx(rates[k])
+    cells = np.unique(tail.spikes["mon"][0])
+    assert np.all(cells % 2 == 0)
+    assert cells.max() >= 600  # evenly over the body, not its first half
+    assert p.n_mon == 800
+
+
+def test_the_rates_in_the_figures_are_those_of_all_cells(many_cells):
+    result = many_cells
+    with house_style():
+        axes = FIGURES["brian2_spatial_two_stage"](result).axes
+        transition = FIGURES["brian2_ts_pop_rate_train_test_transition"](result).axes[0]
+    drawn = next(ax for ax in axes if ax.get_title(loc="left").startswith("Rates, all cells"))
+    steps = {"mon": 0, "ts": 1}
+    for name, line in steps.items():
+        rate = np.asarray(drawn.lines[line].get_ydata())
+        n_cells = {"mon": 800, "ts": 20}[name]
+        spikes = result.tail.counts[name].sum() + len(result.test.spikes[name][0])
+        # Smoothing moves spikes within 20 ms; some leave at the very ends.
+        assert rate.sum() * 1e-3 * n_cells == pytest.approx(spikes, rel=0.02)
+    assert_array_equal(transition.lines[0].get_ydata(), drawn.lines[1].get_ydata())
+    titles = [ax.get_title(loc="left") for ax in axes]
+    assert "MON, every 2nd of 800 cells" in titles
+
+
+def test_a_resumed_training_counts_the_same_spikes(whole, tmp_path):
+    result, states = whole
+    write_state(tmp_path / "state.npz", states[0])
+    resumed, _ = run_network(small(), engine=NUMPY, start=read_state(tmp_path / "state.npz"))
+    for name in ("ll", "mon", "ts"):
+        assert_array_equal(resumed.tail.counts[name], result.tail.counts[name])
+        assert_array_equal(resumed.tail.spikes[name], result.tail.spikes[name])
+
+
+@pytest.mark.parametrize(("window", "low", "high"), [("cycle", 0.0, 0.1), ("checkpoint", 1.0, 4.0)])
+def test_a_part_of_a_sweep_is_no_map_of_its_own(window, low, high):
+    # TS names every place on the body rightly; 0.4 s of a sweep of 1 s have been shown.
+    p = small(pv_window=window)
+    x_cm = TrainingDrive(p).read(0, 4)[1]
+    cell = np.rint(x_cm / p.ll_body_length_cm * (p.n_ts - 1)).astype(np.int64)
+    record = TrainingRecord()
+    w = np.full(960, 0.02)
+    record.add_weights(0.0, w, w, tracked_synapses(p, len(w)))
+    record.add_weights(0.1, w, w, tracked_synapses(p, len(w)))
+    with Session(p, NUMPY) as session:
+        now = dataclasses.replace(session.begin(), record=record, mon_ts_w_before=w)
+    checkpoints._checkpoint(p, record, now, 4, w, (cell, np.arange(400)), (0, x_cm))
+    assert low < record.pv_sigma_theta[-1] < high
 
 
 def test_the_test_changes_no_weight(whole):
