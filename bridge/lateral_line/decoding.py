@@ -46,8 +46,10 @@ def decoder_errors_cm(
 ) -> list[float]:
     """Return the mean error of a decoder in each of several tests, fitted to all the others.
 
-    Spikes of 20 ms are taken for independent Poisson counts whose means depend on the position;
-    of `N_BINS` positions along the path the likeliest is the answer, silent windows included.
+    Spikes of 20 ms are taken for independent Poisson counts whose means depend on the position, of
+    which all are equally likely beforehand. The answer is the median of what they then are, which
+    makes the mean error smallest: a layer that says nothing is answered with the middle of the
+    path, a quarter of it away in the mean. Windows without spikes count as all others.
 
     Parameters
     ----------
@@ -68,8 +70,8 @@ def decoder_errors_cm(
     ValueError
         For fewer than two tests.
 
-    Source: maximum likelihood for independent Poisson counts; Dayan & Abbott (2001), Theoretical
-    Neuroscience, eq. 3.30.
+    Source: Bayesian decoding of independent Poisson counts; Zhang et al. (1998), J. Neurophysiol.
+    79:1017 (its probabilistic method, without the continuity constraint).
     """
     if len(tests) < 2:
         raise ValueError("a decoder is fitted to other tests than it is scored on: give two")
@@ -96,7 +98,9 @@ def decoder_errors_cm(
         mean = (spikes + FLOOR_SPIKES) / (visits[:, np.newaxis] + 1e-12)
         likelihood = one @ np.log(mean).T - mean.sum(axis=1)
         likelihood[:, visits < 1e-6] = -np.inf
-        answer_cm = centre_cm[likelihood.argmax(axis=1)]
+        likelihood -= likelihood.max(axis=1, keepdims=True)
+        up_to = np.cumsum(np.exp(likelihood), axis=1)
+        answer_cm = centre_cm[(up_to < 0.5 * up_to[:, -1:]).sum(axis=1)]
         found.append(float(np.mean(np.abs(answer_cm - true_cm))))
     return found
 
