@@ -281,12 +281,15 @@ class Session:
 
     def finish(self, now: TrainingState) -> tuple[SeedResult, dict[float, TestOutcome]]:
         """Test the network; return everything."""
-        trained = (time.perf_counter(), _cpu_s())
+        begin_s = time.perf_counter()
+        # What the program has cost so far: without any training it is made for the test.
+        train_wall_s = begin_s - self._begin[0] - self._prepared_s
+        train_cpu_s, prepared_s = _cpu_s() - self._begin[1], self._prepared_s
         first, state = self.test(now.state, None)
         others = {d: self.test(now.state, d)[0] for d in self.tests if d is not None}
         repeats = [first, *(self.test(now.state, None, repeat=k)[0]
                             for k in range(1, self._n_repeats))]  # fmt: skip
-        ended = (time.perf_counter(), _cpu_s())
+        test_wall_s = time.perf_counter() - begin_s - (self._prepared_s - prepared_s)
         assert self._program is not None
         result = SeedResult(
             params=self._recorded,
@@ -300,9 +303,9 @@ class Session:
             test=first,
             seconds={
                 "prepare_wall": self._prepared_s,
-                "train_wall": trained[0] - self._begin[0] - self._prepared_s,
-                "train_cpu": trained[1] - self._begin[1],
-                "test_wall": ended[0] - trained[0],
+                "train_wall": train_wall_s,
+                "train_cpu": train_cpu_s,
+                "test_wall": test_wall_s,
             },
             target=self._program.target,
             # The stimuli are not kept: they are the larger part of a test.

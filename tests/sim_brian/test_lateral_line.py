@@ -342,6 +342,7 @@ def test_saved_weights_give_the_test_again(whole):
     )  # fmt: skip
     assert_array_equal(again.test.spikes["ll"], result.test.spikes["ll"])
     assert_array_equal(again.mon_ts_w, result.mon_ts_w)
+    assert min(again.seconds.values()) >= 0  # making the program is no training
     # Only the state of the cells at the start differs.
     counts = [len(one.test.spikes["mon"][0]) for one in (again, result)]
     assert counts[0] == pytest.approx(counts[1], rel=0.1)
