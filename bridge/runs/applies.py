@@ -182,6 +182,7 @@ _NOT_WITH_DATASETS = {
     "save_recording": "it runs many trials; use sim or image with --from-dir",
     "record_traces": "it runs many trials; use sim or image with --from-dir",
     "v_init": "its cells start at rest",
+    "encoder": "its samples are encoded step by step",
 }
 
 

@@ -186,8 +186,10 @@ class RunOptions(Options):
 class ExecutionOptions(Options):
     """Execution."""
 
-    seed: int = option(42, "seed of weights, input noise and initial voltages", at_least=0,
-                       at_most=2**31 - 1)  # fmt: skip
+    seed: int = option(
+        42, "seed of weights, input noise and initial voltages; infer keeps the input noise of the "
+        "training's test unless this is given", at_least=0, at_most=2**31 - 1,
+    )  # fmt: skip
     backend: str | None = option(
         None, "what runs the network", choices=("brian", "torch", "both"),
         shown_default="brian; infer without --dt-sweep: torch",

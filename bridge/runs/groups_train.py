@@ -100,6 +100,10 @@ class EvaluationOptions(Options):
         choices=("upsample", "downsample", "resample"),
         shown_default="encode the samples anew at each dt",
     )  # fmt: skip
+    noise_seeds: int = option(
+        1, "evaluate under so many draws of the input noise: their mean and SD beside the first",
+        at_least=1, at_most=1000,
+    )  # fmt: skip
     observe: str | None = option(
         None, "a video with a frame for each dt of the sweep, or one picture without a sweep",
         choices=("video", "image"), shown_default="none",

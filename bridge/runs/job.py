@@ -123,6 +123,8 @@ def make_job(
     refuse_contradictions(resolved)
     if mode in DATASET_MODES:
         refuse_for_datasets(resolved, mode)
+        steps = dataclasses.replace(resolved[InputOptions], encoder=None)  # an inherited one
+        resolved = dataclasses.replace(resolved, options={**resolved.options, InputOptions: steps})
     network = resolved[NetworkOptions]
     path, loaded = _load_weights(resolved, inherited)
     sizes = infer_sizes(loaded) if loaded is not None else None

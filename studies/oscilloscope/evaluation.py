@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ class EvaluationSweep:
     task : Task
     train_dt_ms : float, ms, or None
         Step at which the weights were trained.
+    noise_seed : int, optional
+        Base seed of the encodings, in place of that of the training's own test.
 
     Raises
     ------
@@ -42,7 +44,11 @@ class EvaluationSweep:
         For a dt that is not legal for the network or does not divide the trial.
     """
 
-    def __init__(self, job: Job, task: Task, *, train_dt_ms: float | None) -> None:
+    def __init__(
+        self, job: Job, task: Task, *, train_dt_ms: float | None, noise_seed: int | None = None
+    ) -> None:
+        from bridge.network.encoders import EVAL_SEED, FROZEN_SEED, trial_seed
+
         options = job.resolved[EvaluationOptions]
         self.is_sweep = options.dt_sweep is not None
         dts = sorted(set(options.dt_sweep or (task.dt_ms,)))
@@ -54,19 +60,24 @@ class EvaluationSweep:
 
         for dt in dts:
             step_constants(job.spec, dt)
-        self.encoders: dict[float, Callable[[NDArray[np.int64]], Stimulus]] = {
-            dt: partial(self._encode, dt) for dt in dts
-        }
+        first = noise_seed
+        if first is None:
+            first = EVAL_SEED if self.mode is None else FROZEN_SEED
+        # 31 bits: each of them can be asked for again with --seed.
+        more = (trial_seed(first, k) >> 1 for k in range(1, options.noise_seeds))
+        self.noise_seeds = (first, *more)
 
-    def _encode(self, dt_ms: float, chosen: NDArray[np.int64]) -> Stimulus:
+    def encoder(self, dt_ms: float, noise_seed: int) -> Callable[[NDArray[np.int64]], Stimulus]:
+        """Return what encodes samples at a dt, from their positions."""
+        return partial(self._encode, dt_ms, noise_seed)
+
+    def _encode(self, dt_ms: float, seed: int, chosen: NDArray[np.int64]) -> Stimulus:
         """Return samples at a dt: encoded there, or carried over from the training dt."""
-        from bridge.network.encoders import EVAL_SEED, FROZEN_SEED
         from bridge.network.transport import transport
 
         task = self.tasks[dt_ms]
         if self.mode is None or not task.is_noisy:
-            return task.encode(chosen, seed=EVAL_SEED)
-        seed = FROZEN_SEED
+            return task.encode(chosen, seed=seed)
         held = task.at(self.held_dt_ms).encode(chosen, seed=seed)
         return transport(
             held, dt_ms, self.mode,  # type: ignore[arg-type]  # choices of the option
@@ -78,7 +89,7 @@ class EvaluationSweep:
 class EvaluationBackend:
     """One way to run the network: over the test set, and over one sample with a recording."""
 
-    evaluate: Callable[[EvaluationSweep, float], Evaluation]
+    evaluate: Callable[[EvaluationSweep, float, int], Evaluation]
     record: Callable[[Stimulus], Recording]
 
 
@@ -106,10 +117,10 @@ def evaluation_backend(name: str, job: Job, *, alone: bool) -> EvaluationBackend
             job.resolved, options={**job.resolved.options, ExecutionOptions: brian_only},
         ))  # fmt: skip
 
-        def in_brian(sweep: EvaluationSweep, dt_ms: float) -> Evaluation:
+        def in_brian(sweep: EvaluationSweep, dt_ms: float, noise_seed: int) -> Evaluation:
             return evaluate_brian(
                 job.spec, job.weights, sweep.tasks[dt_ms], sweep.index, engine=engine,
-                encode=sweep.encoders[dt_ms],
+                encode=sweep.encoder(dt_ms, noise_seed),
             )  # fmt: skip
 
         def sample_in_brian(stimulus: Stimulus) -> Recording:
@@ -123,11 +134,12 @@ def evaluation_backend(name: str, job: Job, *, alone: bool) -> EvaluationBackend
         job, shared.make_network(job, weights=job.weights, dt_ms=job.stimulus.dt_ms)
     )
 
-    def in_torch(sweep: EvaluationSweep, dt_ms: float) -> Evaluation:
+    def in_torch(sweep: EvaluationSweep, dt_ms: float, noise_seed: int) -> Evaluation:
         n_batches = -(-len(sweep.index) // 64)
         return evaluate_torch(
             shared.make_network(job, weights=job.weights, dt_ms=dt_ms),
-            sweep.tasks[dt_ms], sweep.index, kernel=kernel, encode=sweep.encoders[dt_ms],
+            sweep.tasks[dt_ms], sweep.index, kernel=kernel,
+            encode=sweep.encoder(dt_ms, noise_seed),
             progress=shared.bar_over(n_batches, what=f"dt {dt_ms:g} ms"),
         )  # fmt: skip
 
@@ -138,24 +150,33 @@ def evaluation_backend(name: str, job: Job, *, alone: bool) -> EvaluationBackend
     return EvaluationBackend(evaluate=in_torch, record=sample_in_torch)
 
 
+Found = Mapping[str, Mapping[float, Sequence["Evaluation"]]]
+"""By backend and dt (ms): an evaluation for each draw of the input noise."""
+
+
 def evaluate_at_all(
     job: Job, sweep: EvaluationSweep, runners: Mapping[str, EvaluationBackend]
-) -> dict[str, dict[float, Evaluation]]:
-    """Return the evaluation at each dt by backend, printing the table as it grows."""
+) -> Found:
+    """Return the evaluations at each dt by backend, printing the table as it grows."""
     from bridge.evaluation import accuracy_text
 
-    found: dict[str, dict[float, Evaluation]] = {name: {} for name in runners}
+    found: dict[str, dict[float, list[Evaluation]]] = {name: {} for name in runners}
     for dt_ms in sweep.tasks:
         for name, backend in runners.items():
-            found[name][dt_ms] = backend.evaluate(sweep, dt_ms)
+            found[name][dt_ms] = [backend.evaluate(sweep, dt_ms, s) for s in sweep.noise_seeds]
     for name, points in found.items():
-        reference = next((e.acc for dt, e in points.items() if _same(dt, sweep.train_dt_ms)), None)
+        means = {dt: over_noises(drawn)["acc_mean"] for dt, drawn in points.items()}
+        reference = next((acc for dt, acc in means.items() if _same(dt, sweep.train_dt_ms)), None)
         log.info("%s%9s %9s %9s  %s", f"{name:6}", "dt ms", "change", "E Hz", "accuracy")
-        for dt_ms, point in points.items():
+        for dt_ms, drawn in points.items():
             log.info(
-                "      %9g %9s %9.2f  %s%s", dt_ms,
-                "-" if reference is None else f"{point.acc - reference:+.2f}", hidden_hz(point),
-                accuracy_text(point.numbers()),
+                "      %9g %9s %9.2f  %s%s%s", dt_ms,
+                "-" if reference is None else f"{means[dt_ms] - reference:+.2f}",
+                hidden_hz(drawn[0]), accuracy_text(drawn[0].numbers()),
+                "" if len(drawn) == 1 else
+                "; {acc_mean:.2f} % ± {acc_sd:.2f} (SD of {n_noises} noises)".format(
+                    **over_noises(drawn)
+                ),
                 "  trained here" if _same(dt_ms, sweep.train_dt_ms) else "",
             )  # fmt: skip
     if len(found) == 2:
@@ -167,19 +188,32 @@ def evaluate_at_all(
     return found
 
 
-def agreement(found: Mapping[str, Mapping[float, Evaluation]]) -> dict[float, dict[str, Any]]:
-    """Return how the predictions of two backends compare at each dt."""
+def over_noises(drawn: Sequence[Evaluation]) -> dict[str, Any]:
+    """Return mean and standard deviation (of the sample, n - 1) of the accuracy over noises, %."""
+    import numpy as np
+
+    acc = [point.acc for point in drawn]
+    return {
+        "n_noises": len(acc), "acc_mean": float(np.mean(acc)),
+        "acc_sd": float(np.std(acc, ddof=1)) if len(acc) > 1 else None, "acc_by_noise": acc,
+    }  # fmt: skip
+
+
+def agreement(found: Found) -> dict[float, dict[str, Any]]:
+    """Return how the predictions of two backends compare at each dt, over all noises."""
     import numpy as np
 
     one, other = found.values()
+    pairs = {dt: list(zip(one[dt], other[dt], strict=True)) for dt in one}
     return {
         dt: {
-            "n": len(one[dt].labels),
-            "n_equal_predictions": int((one[dt].predictions == other[dt].predictions).sum()),
-            "max_logit_difference": float(np.abs(one[dt].logits - other[dt].logits).max()),
+            "n": sum(len(a.labels) for a, _ in drawn),
+            "n_equal_predictions": sum(int((a.predictions == b.predictions).sum())
+                                       for a, b in drawn),
+            "max_logit_difference": max(float(np.abs(a.logits - b.logits).max()) for a, b in drawn),
         }
-        for dt in one
-    }
+        for dt, drawn in pairs.items()
+    }  # fmt: skip
 
 
 def _same(dt_ms: float, other_ms: float | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,10 @@ from studies.oscilloscope import learning as shared
 from studies.oscilloscope.evaluation import (
     EvaluationBackend,
     EvaluationSweep,
+    Found,
     agreement,
     hidden_hz,
+    over_noises,
 )
 
 if TYPE_CHECKING:
@@ -28,24 +30,27 @@ SWEEP_FPS = 2.0
 """Frames per second of dt_sweep.mp4 (Source: pinglab)."""
 
 
-def _row(dt_ms: float, point: Evaluation, input_rate_hz: float) -> dict[str, Any]:
+def _row(dt_ms: float, drawn: Sequence[Evaluation], input_rate_hz: float) -> dict[str, Any]:
+    """Return the numbers of a dt: those of the first noise, and how the accuracy varies."""
+    point = drawn[0]
     return {
         "dt": dt_ms, **point.numbers(), "loss": point.loss, "input_rate": input_rate_hz,
         "hid_rate_hz": hidden_hz(point), "rates_hz": point.rates_hz,
+        **(over_noises(drawn) if len(drawn) > 1 else {}),
     }  # fmt: skip
 
 
 def write_evaluation(
     job: Job,
     sweep: EvaluationSweep,
-    found: Mapping[str, Mapping[float, Evaluation]],
+    found: Found,
     run: RunFolder,
 ) -> None:
     """Write what an evaluation came to: a table of the sweep, or predictions of one time step."""
     given = job.resolved[InputOptions]
     rate_hz = given.input_rate_hz
     rows = {
-        name: [_row(dt, point, rate_hz) for dt, point in points.items()]
+        name: [_row(dt, drawn, rate_hz) for dt, drawn in points.items()]
         for name, points in found.items()
     }
     first = next(iter(found))
@@ -57,6 +62,7 @@ def write_evaluation(
         "dataset": given.dataset,
         "load_weights": str(job.weights_from),
         "frozen_inputs_mode": sweep.mode,
+        "noise_seeds": list(sweep.noise_seeds),
         "backend": first if len(found) == 1 else "both",
         "sweep": rows[first],
     }
@@ -72,12 +78,14 @@ def write_evaluation(
             draw_dt_sweep(rows, train_dt_ms=sweep.train_dt_ms, title=f"{job.spec.model}"), path
         )))  # fmt: skip
     else:
-        point = next(iter(found[first].values()))
+        drawn = next(iter(found[first].values()))
+        point = drawn[0]
         written.append(run.write_json("test_predictions.json", point.prediction_rows()))
         written.append(run.write_json("metrics.json", {
             "mode": "infer", "model": job.spec.model,
             "run_finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": run.config, "best_acc": point.acc, **point.numbers(),
+            **(over_noises(drawn) if len(drawn) > 1 else {}),
             "rates_hz": point.rates_hz, "hid_rate_hz": hidden_hz(point),
         }))  # fmt: skip
     for path in written:

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from bridge.runs.applies import asked_for
-from bridge.runs.groups import ExecutionOptions, RunOptions
+from bridge.runs.groups import ExecutionOptions, NetworkOptions, RunOptions, WeightOptions
 from bridge.runs.groups_train import INFER_GROUPS, EvaluationOptions
 from studies.common import choose_folder, headline, open_run, resolve_options
 from studies.oscilloscope import learning as shared
@@ -14,6 +14,7 @@ from studies.oscilloscope.evaluation import EvaluationSweep, evaluate_at_all, ev
 from studies.oscilloscope.evaluation_files import observe_evaluation, write_evaluation
 
 if TYPE_CHECKING:
+    from bridge.network.task import Task
     from bridge.runs.inherit import InheritedRun
     from bridge.runs.job import Job
     from bridge.runs.resolve import Resolved
@@ -37,16 +38,18 @@ def infer(**given: Any) -> None:
     job, test_cap = shared.settle_split(job, inherited)
     task = shared.make_task(job, test_cap=test_cap, evaluates=True)
     train_dt_ms = _train_dt(job, inherited)
-    sweep = EvaluationSweep(job, task, train_dt_ms=train_dt_ms)
+    noise_seed = _noise_seed(job, task, inherited)
+    sweep = EvaluationSweep(job, task, train_dt_ms=train_dt_ms, noise_seed=noise_seed)
     alone = len(backends) == 1
     runners = {name: evaluation_backend(name, job, alone=alone) for name in backends}
-    for encode in sweep.encoders.values():
-        encode(task.dataset.test_index[:1])  # refuses a dt before anything runs
+    for dt_ms in sweep.tasks:  # refuses a dt before anything runs
+        sweep.encoder(dt_ms, sweep.noise_seeds[0])(task.dataset.test_index[:1])
     run_options = job.resolved[RunOptions]
     config = job.config()
     training = job.plan.training
     config["derived"] |= {
         "n_test": len(task.dataset.test_index), "train_dt_ms": train_dt_ms,
+        "noise_seeds": list(sweep.noise_seeds),
         "split_of_training": None if training is None else training.to_json(),
     }  # fmt: skip
     folder = choose_folder("infer", run_options, config)
@@ -84,6 +87,37 @@ def _refuse(resolved: Resolved, backends: tuple[str, ...]) -> None:
         raise ValueError(f"--observe {options.observe}: {with_sweep} --dt-sweep use {wanted}")
     if options.dt_sweep is not None and asked_for(resolved, "dt"):
         raise ValueError("--dt and --dt-sweep contradict each other: the sweep gives every dt")
+
+
+def _noise_seed(job: Job, task: Task, inherited: InheritedRun | None) -> int | None:
+    """Return the seed of the input noise that was asked for; None for that of the training's test.
+
+    Raises
+    ------
+    ValueError
+        If the samples have no noise.
+    """
+    from bridge.network.encoders import EVAL_SEED, FROZEN_SEED
+    from bridge.runs.ownership import read_config
+
+    if not task.is_noisy:
+        network, weights = job.resolved[NetworkOptions], job.resolved[WeightOptions]
+        loop = (network.ei_strength, network.ei_ratio, weights.w_ei, weights.w_ie)
+        for key, acts in (("noise_seeds", False), ("seed", any(one is not None for one in loop))):
+            if asked_for(job.resolved, key) and not acts:
+                raise ValueError(
+                    f"--{key.replace('_', '-')} can't apply to infer on {task.dataset.name}: its "
+                    "samples are recorded events without noise"
+                )
+        return None
+    if asked_for(job.resolved, "seed"):
+        return job.seed
+    if inherited is None or inherited.mode != "infer":
+        return None
+    held = (read_config(inherited.path) or {}).get("derived", {}).get("noise_seeds")
+    if not (isinstance(held, list) and held and isinstance(held[0], int)):
+        return None
+    return None if held[0] in (EVAL_SEED, FROZEN_SEED) else held[0]
 
 
 def _train_dt(job: Job, inherited: InheritedRun | None) -> float | None:
