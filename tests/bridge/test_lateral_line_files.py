@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,6 +210,15 @@ def test_without_plasticity_nothing_can_move():
 
 def plan_of(earlier=None, **given):
     return make_plan(resolve(LATERAL_LINE_GROUPS, given), earlier)
+
+
+@pytest.mark.parametrize("flag", ["with_control", "control_matched"])
+def test_controls_belong_to_training(flag):
+    words = f"--{flag.replace('_', '-')}"
+    with pytest.raises(ValueError, match=f"{words} is for training"):
+        plan_of(evaluate=Path("x"), **{flag: True})
+    with pytest.raises(ValueError, match=f"leave {words} out"):
+        plan_of(disable_all_stdp=True, **{flag: True})
 
 
 def test_the_configuration_is_that_of_the_run():

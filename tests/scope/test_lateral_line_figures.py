@@ -67,7 +67,7 @@ def test_controls_stand_beside_the_network():
     path = figure.axes[1]
     found = sorted(filled(path))
     assert [round(y, 2) for _, y in found] == [0.55, 0.45, 0.35] * 3
-    assert path.lines[-1].get_ydata()[0] == pytest.approx(0.356)  # what a perfect map of the body scores
+    assert path.lines[-1].get_ydata()[0] == pytest.approx(0.356)  # a perfect map of the body
     words = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert words == ["trained", "control", "matched control"]
     check_legible(figure)

@@ -270,6 +270,45 @@ def test_the_control_says_how_many_trials_it_ran(tmp_path):
     assert row["noise_jitter"] == 1e-12
 
 
+def test_repeats_and_both_controls(trained, capsys):
+    before = results(trained)
+    go_on = ["lateral-line", "--resume-from", str(trained), *GO_ON]
+    assert main([*go_on, "--test-repeats", "2", "--control-matched"]) == 0
+    row = results(trained)
+    for name in ("sigma_theta_rad", "n_spikes_test_ts", "w_mean"):
+        assert row[name] == before[name]  # the first test is the one that was there
+        assert row["repeats"][0].get(name, row[name]) == before[name]
+    assert row["control"]["sigma_theta_rad"] == before["control"]["sigma_theta_rad"]
+    match, matched = row["match"], row["control_matched"]
+    rates = [np.mean([one["rate_test_ts_hz"] for one in of["repeats"]]) for of in (row, matched)]
+    assert match["target_hz"] == pytest.approx(rates[0])
+    assert match["rate_hz"] == pytest.approx(rates[1])
+    assert match["reached"] == (abs(rates[1] / rates[0] - 1) <= match["tolerance"])
+    assert not matched["plastic"]
+    differences = [a["sigma_theta_rad"] - b["sigma_theta_rad"]
+                   for a, b in zip(row["repeats"], row["control"]["repeats"], strict=True)
+                   if a["usable"] and b["usable"]]  # fmt: skip
+    stated = row["statistics"]["minus_control"]["sigma_theta_rad"]
+    assert stated["n"] == len(differences) > 0
+    assert stated["mean"] == pytest.approx(np.mean(differences))
+    out = capsys.readouterr().out
+    assert "trained minus matched control" in out
+    assert "MON to TS weights of the matched control times" in out
+    assert read(trained / "run_summary.json")["statistics"] == row["statistics"]
+    for flags, message in (
+        (("--test-repeats", "1"), "test repeats there, not here"),
+        (("--no-control-matched",), "matched control there, not here"),
+    ):
+        assert main([*go_on, *flags]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_notes_come_before_the_numbers(tmp_path, capsys):
+    assert lateral(tmp_path, "a", *SMALL_FLAGS, *BEGIN, "--distance-cm", "0.4") == 0
+    out = capsys.readouterr().out
+    assert out.index("neuromasts lie inside the sphere") < out.index("spikes in the test")
+
+
 def test_a_folder_for_copies_is_tried_before_the_training(tmp_path, trained, capsys, monkeypatch):
     def never(*_):
         raise AssertionError("the training began")
