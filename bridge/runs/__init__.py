@@ -19,7 +19,6 @@ from bridge.runs.options import (
 )
 from bridge.runs.parser import Parser
 from bridge.runs.resolve import Recipe, Resolved, read_recipe
-from bridge.runs.wipe import wipe_folder
 
 __all__ = [
     "LOG",
@@ -42,5 +41,4 @@ __all__ = [
     "style",
     "table",
     "to_json",
-    "wipe_folder",
 ]

@@ -1,10 +1,10 @@
 """The run folder: what every command leaves behind, whole, with the way to do it again.
 
 On entry, in this order: ``.running``, the question whose folder it is
-(:mod:`bridge.runs.ownership`), optional wipe, ``config.json``, ``run.sh``,
-``output.log``. Nothing is written or deleted before everything that can be refused has been. The
-marker goes when the run ends, and config.json says how it ended; a marker that stays tells of a
-crash.
+(:mod:`bridge.runs.ownership`), optional wipe (:mod:`bridge.runs.wipe`), ``config.json``,
+``run.sh``, ``output.log``. Nothing is written or deleted before everything that can be refused has
+been. The marker goes when the run ends, and config.json says how it ended; a marker that stays
+tells of a crash.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from bridge.runs.ownership import (
     settings_key,
 )
 from bridge.runs.provenance import ENVIRONMENT, provenance
-from bridge.runs.wipe import one_line, wipe_folder
+from bridge.runs.wipe import bring_back, drop, has_results, one_line, set_aside, settle
 
 PROGRAM = (sys.executable, "-P", "-m", "cli")
 """How the program is started; its arguments follow. A cli.py in the working folder is not ours."""
@@ -114,6 +114,9 @@ class RunFolder:
         self._latest = None if latest is None else Path(latest).absolute()
         self._protect = [*protect, *input_paths(config)]
         self._files = Manifest()
+        self._claimed: set[str] = set()
+        self._strangers: frozenset[str] = frozenset()
+        self._aside = False
         self._log_file: logging.Handler | None = None
         self._level_before: int | None = None
         self._marked_by: int | None = None
@@ -139,6 +142,8 @@ class RunFolder:
                 self._open_log()
                 self._link()
         except BaseException:
+            if self._aside:
+                bring_back(self.folder)
             self._close()
             if made:
                 with contextlib.suppress(OSError):  # as it was: it was not there
@@ -168,9 +173,16 @@ class RunFolder:
             ended = {"state": "interrupted" if stopped else "failed", "reason": _reason(error)}
         ended["at"] = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         try:
-            written = entries(self.folder, without=self._files.foreign)
-            self._files = Manifest(self._files.foreign, frozenset(written) - RECORDS)
+            if self._aside and error is not None and not has_results(self.folder):
+                self._close_log()
+                bring_back(self.folder)
+                return
+            known = Manifest(self._files.foreign, frozenset(self._claimed))
+            there = entries(self.folder, without=known.foreign)
+            written = {name for name in there if known.owns(name)} - RECORDS - self._strangers
+            self._files = Manifest(known.foreign, frozenset(written))
             self._write_config(ended=ended)
+            drop(self.folder)
         except OSError:
             if error is None:
                 raise
@@ -200,7 +212,14 @@ class RunFolder:
         return path
 
     def _claim(self, name: str) -> None:
-        """Note that a file is the run's own, even if the run is killed."""
+        """Note that a file is the run's own, even if the run is killed.
+
+        While the run lasts config.json names the folder of a file and not each file in it.
+        """
+        self._claimed.add(name)
+        top = Path(name).parts[0]
+        if top != name and top not in self._files.foreign:
+            name = f"{top}/"
         if self._marked_by == os.getpid() and not self._files.owns(name):
             self._files = Manifest(self._files.foreign, self._files.written | {name})
             self._write_config()
@@ -253,8 +272,10 @@ class RunFolder:
         config = self.folder / "config.json"
         if config.exists() and read_config(self.folder) is None:
             raise ValueError(f"{config} was not written by a run; choose another {self._flag}")
+        settle(self.folder)
         if self._wipe:
-            wipe_folder(self.folder, protect=self._protect)
+            set_aside(self.folder, protect=self._protect)
+            self._aside = True
         admit(
             self.folder,
             mode=self.config["mode"],
@@ -269,6 +290,9 @@ class RunFolder:
             self._files = Manifest(foreign=frozenset(there_before))
             return False
         self._files = Manifest.of(read_config(self.folder))
+        self._claimed = set(self._files.written)
+        held = entries(self.folder, without=self._files.foreign)
+        self._strangers = frozenset(name for name in held if not self._files.owns(name))
         return (
             bool(there.results)
             and there.mode == self.config["mode"]
@@ -362,11 +386,14 @@ class RunFolder:
         )
         self._log_file.handle(record)
 
-    def _close(self) -> None:
-        """Take handler and marker away; can be called again."""
+    def _close_log(self) -> None:
         if self._log_file is not None:
             close_log_file(self._log_file)
             self._log_file = None
+
+    def _close(self) -> None:
+        """Take handler and marker away; can be called again."""
+        self._close_log()
         if self._level_before is not None:
             LOG.setLevel(self._level_before)
             self._level_before = None

@@ -22,6 +22,9 @@ from bridge.runs.marker import MARKER, read_marker
 RECORDS = frozenset({"config.json", "run.sh", "output.log", MARKER})
 """What every run writes about itself: no results."""
 
+ASIDE = ".wiped"
+"""Folder in a run folder for what is wiped, until the new run has results of its own."""
+
 Repeat = Literal["same", "resume", "never"]
 """What the same command may do with a folder that holds its results: write them again where its
 settings are the same, which gives the same files; go on because the user said so; nothing."""
@@ -129,7 +132,9 @@ def entries(folder: Path, *, without: frozenset[str] = frozenset()) -> list[str]
     for place, folders, files in os.walk(folder):
         here = Path(place)
         if here == folder:
-            folders[:] = [name for name in folders if name not in without]
+            folders[:] = [
+                name for name in folders if name not in without and not name.startswith(ASIDE)
+            ]
             files = [name for name in files if name not in without]
         elif read_config(here) is not None:
             folders.clear()
@@ -208,11 +213,8 @@ class Manifest:
             return cls()
 
     def to_json(self) -> dict[str, list[str]]:
-        """Return it as config.json keeps it; a folder that is all of runs is one entry."""
-        folders = {f"{Path(name).parts[0]}/" for name in self.written if len(Path(name).parts) > 1}
-        whole = {name for name in folders if name.rstrip("/") not in self.foreign}
-        files = {n for n in self.written if f"{Path(n).parts[0]}/" not in whole} | whole
-        return {"foreign": sorted(self.foreign), "written": sorted(files)}
+        """Return it as config.json keeps it."""
+        return {"foreign": sorted(self.foreign), "written": sorted(self.written)}
 
     def owns(self, name: str) -> bool:
         """Tell whether a run wrote a file."""
@@ -233,7 +235,8 @@ def foreign_files(folder: Path) -> list[str]:
     found += sorted(known.foreign & there)
     for path in sorted(folder.rglob("config.json")):
         below = path.parent
-        if below != folder and read_config(below) is not None:
+        aside = str(below.relative_to(folder)).startswith(ASIDE)
+        if below != folder and not aside and read_config(below) is not None:
             found += [str(below.relative_to(folder) / name) for name in foreign_files(below)]
     return sorted(set(found))
 

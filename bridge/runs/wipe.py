@@ -1,4 +1,8 @@
-"""Emptying a run folder, and only that: what protects everything else from ``--wipe-dir``."""
+"""Emptying a run folder, and only that: what protects everything else from ``--wipe-dir``.
+
+What is wiped is set aside first, in the folder itself, and goes once the new run is done or has
+results of its own: one that is refused late, or fails before it has any, gives it back.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bridge.runs.marker import MARKER, read_marker, refuse_live
-from bridge.runs.ownership import foreign_files, read_config
+from bridge.runs.ownership import ASIDE, RECORDS, foreign_files, occupant, read_config
 from bridge.runs.provenance import TOOL
 
+_GONE = f"{ASIDE}-gone"
 _RUN_ID = re.compile(r"r-\d{8}-\d{6}")
 
 
-def wipe_folder(folder: Path, *, protect: Iterable[str | Path] = ()) -> None:
-    """Empty a folder of what runs of this program wrote; a missing or empty one is fine.
-
-    The marker of this process stays.
+def set_aside(folder: Path, *, protect: Iterable[str | Path] = ()) -> None:
+    """Move what runs of this program wrote in a folder into `ASIDE`; a missing one is fine.
 
     Parameters
     ----------
@@ -32,21 +35,68 @@ def wipe_folder(folder: Path, *, protect: Iterable[str | Path] = ()) -> None:
     ValueError
         For a symbolic link; the working directory, the home directory or one above them; a folder
         without the config.json of a run; one that holds something to protect, a file that no run
-        wrote, or a live run. Nothing is deleted then.
+        wrote, or a live run. Nothing is moved then.
     """
     there = [] if folder.is_symlink() or not folder.exists() else os.listdir(folder)
     if not folder.is_symlink() and set(there) <= {MARKER}:
         return
     _check(folder, protect=protect)
-    # config.json goes last: a wipe that is interrupted can be repeated.
     with one_line(folder):
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "config.json"):
-            if entry.name == MARKER:
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        (folder / ASIDE).mkdir()
+        # config.json goes first, and comes back last: while it is not there, files are on the way.
+        for name in sorted(there, key=lambda name: name != "config.json"):
+            if name not in (MARKER, ASIDE):
+                os.rename(folder / name, folder / ASIDE / name)
+
+
+def drop(folder: Path) -> None:
+    """Delete what was set aside."""
+    if (folder / ASIDE).is_dir():
+        with one_line(folder):
+            os.rename(folder / ASIDE, folder / _GONE)
+            shutil.rmtree(folder / _GONE)
+
+
+def bring_back(folder: Path) -> None:
+    """Put back what was set aside, in place of the records of a run that came to nothing."""
+    aside = folder / ASIDE
+    if not aside.is_dir():
+        return
+    with one_line(folder):
+        for name in RECORDS - {MARKER}:
+            if (aside / name).exists():
+                (folder / name).unlink(missing_ok=True)
+        _remove_empty(folder)
+        for name in sorted(os.listdir(aside), key=lambda name: name == "config.json"):
+            os.rename(aside / name, folder / name)
+        aside.rmdir()
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove folders without files; what was set aside is left alone."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        here = Path(place)
+        if here != folder and ASIDE not in here.relative_to(folder).parts:
+            with contextlib.suppress(OSError):
+                here.rmdir()
+
+
+def settle(folder: Path) -> None:
+    """End what a killed run left half done: in favour of its results, else of those before it."""
+    if (folder / _GONE).is_dir():
+        with one_line(folder):
+            shutil.rmtree(folder / _GONE)
+    there = occupant(folder)
+    if there is not None and there.taken:
+        drop(folder)
+    else:
+        bring_back(folder)
+
+
+def has_results(folder: Path) -> bool:
+    """Return whether the run that a folder belongs to has left anything besides its records."""
+    there = occupant(folder)
+    return there is not None and bool(there.results)
 
 
 def _check(folder: Path, *, protect: Iterable[str | Path]) -> None:

@@ -156,15 +156,17 @@ def write_plots(
 ) -> list[Path]:  # fmt: skip
     """Write network_output.png and the raster of each trial type; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = [
-        save_figure(
-            draw_outputs(samples, title=title, threshold=threshold), folder / "network_output.png"
-        )
-    ]
-    for sample in samples:
-        name = f"{file_word(sample.name)}_spike_raster.png"
-        found.append(save_figure(draw_rasters([sample], inh, title=title), folder / name))
+    first, *others = (folder / name for name in plot_names(samples))
+    found = [save_figure(draw_outputs(samples, title=title, threshold=threshold), first)]
+    for sample, path in zip(samples, others, strict=True):
+        found.append(save_figure(draw_rasters([sample], inh, title=title), path))
     return found
+
+
+def plot_names(samples: Sequence[Sample]) -> list[str]:
+    """Return the names of the files of :func:`write_plots`."""
+    rasters = [f"{file_word(sample.name)}_spike_raster.png" for sample in samples]
+    return ["network_output.png", *rasters]
 
 
 def file_word(name: str) -> str:

@@ -140,7 +140,7 @@ def _write_analysis(out: RunFolder, analyzer: Analyzer) -> None:
     from scope.figures.clustered import rates_figure
     from scope.files import save_figure
 
-    analyzer.save_analysis(out.folder / "analysis")
+    analyzer.save_analysis(out.folder_of_files("analysis"))
     summary = analyzer.get_activity_summary() | {
         "n_states": analyzer.get_num_states(),
         "n_occurrences": len(analyzer.occurrences),

@@ -84,7 +84,7 @@ def solve(**given: Any) -> None:
             write_csv(out.path("data/fixed_points.csv"), rows)
         if wanted:
             _seek_active(out, stager.model, q, wanted)
-        (out.path("plots/x")).parent.mkdir(exist_ok=True)
+        out.folder_of_files("plots")
         stager.plot("fixed_points", found, out.folder / "plots")
         log.info("wrote %s", out.folder)
 
@@ -140,7 +140,7 @@ def landscape(**given: Any) -> None:
             u = found["potential"]
             log.info("potential along the path: %.4g to %.4g, ends at %.4g Hz^2", u.min(), u.max(),
                      u[-1])  # fmt: skip
-            (out.path("plots/x")).parent.mkdir(exist_ok=True)
+            out.folder_of_files("plots")
             stager.plot("landscape", found, out.folder / "plots")
         if "rotational_remainder" in found:
             log.info("part of the force that has no potential: %.1f %%",

@@ -90,7 +90,7 @@ def train_in(
         result = train_rate_rnn(
             net, task, taus, params, learning.n_trials, seed, callback=_say,
             batch_size=learning.batch_size, train_bias=learning.train_bias,
-            min_updates=learning.min_updates, checkpoint_path=run.folder / CHECKPOINT,
+            min_updates=learning.min_updates, checkpoint_path=run.path(CHECKPOINT),
             resume=learning.resume, fingerprint=fingerprint, progress=progress,
         )  # fmt: skip
     _write(run, net, task, taus, params, result, n_trials=learning.n_trials)

@@ -18,7 +18,13 @@ from bridge.rate_to_spike.lif import convert
 from bridge.rate_to_spike.sample import write_samples
 from bridge.runs.folder import RunFolder
 from scope.figures.rate_figures import draw_search
-from scope.figures.rate_pictures import draw_comparison, draw_outputs, draw_rasters, write_plots
+from scope.figures.rate_pictures import (
+    draw_comparison,
+    draw_outputs,
+    draw_rasters,
+    plot_names,
+    write_plots,
+)
 from scope.files import save_figure
 from studies.rate_to_spike.evaluation import compare_with_rate_model, seen_before, summarise
 from studies.rate_to_spike.from_options import Chosen
@@ -203,6 +209,8 @@ def evaluate_in(
         write_samples(run.path("sample_trials.npz"), samples)
     if plots:
         task = chosen.task
+        for name in plot_names(samples):
+            run.path(name)
         write_plots(
             run.folder, samples, chosen.model.inh, title=task.name, threshold=task.threshold
         )
