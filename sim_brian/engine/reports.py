@@ -74,6 +74,7 @@ public:
 """.replace("LOST", LOST).replace("WROTE", WROTE)
 
 _WATCH = r"""
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <sys/time.h>
@@ -83,16 +84,16 @@ pid_t pingbridge_parent = 0;
 void pingbridge_look(int) { if (getppid() != pingbridge_parent) _exit(1); }
 // End when the process that wants the results is gone, however it went.
 void pingbridge_watch() {
-    const char* parent = std::getenv("PARENT");
-    if (!parent) return;
-    pingbridge_parent = std::atol(parent);
+    const char* wanted = std::getenv("PARENT");
+    if (!wanted) return;
+    pingbridge_parent = getppid();  // that process, or what it starts programs with
+    if (kill(std::atol(wanted), 0) != 0 && errno == ESRCH) _exit(1);
     struct sigaction action = {};
     action.sa_handler = pingbridge_look;
     action.sa_flags = SA_RESTART;
     sigaction(SIGALRM, &action, NULL);
     struct itimerval each_half_second = {{0, 500000}, {0, 500000}};
     setitimer(ITIMER_REAL, &each_half_second, NULL);
-    pingbridge_look(0);
 }
 }
 """.replace("PARENT", PARENT)
