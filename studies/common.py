@@ -80,6 +80,7 @@ def engine_options(
         Something is to be compiled and not run: a GPU may be missing.
     """
     from bridge.runs.backends import brian_target, chosen_backend, program_of
+    from sim_brian.engine.made_program import read_made
     from sim_brian.engine.program import EngineOptions
     from sim_brian.engine.toolchain import missing_for
 
@@ -92,6 +93,8 @@ def engine_options(
     program = program_of(resolved)
     if program is not None and options.compute_capability is not None:
         raise ValueError("--compute-capability can't apply to --program, which is compiled already")
+    if program is not None:
+        read_made(program)  # refuses a folder without one
     missing = missing_for(target) if program is None and not building else None
     if target == "cuda" and missing is not None:
         raise ValueError(missing)

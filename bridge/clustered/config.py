@@ -18,6 +18,8 @@ from bridge.clustered.yaml_tree import dump_tree, load_tree
 from bridge.runs.options import Options, from_json, option, parameters
 from bridge.runs.parameter import nearest
 
+_MOST_STEPS = 2**31 - 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class InitParams(Options):
@@ -353,6 +355,11 @@ def _check_sizes(config: ClusteredConfig) -> None:
         )
     if init.delta_t_s is not None and init.duration_s is not None:
         n_steps = init.duration_s / init.delta_t_s
+        if n_steps >= _MOST_STEPS:
+            raise ValueError(
+                f"init_params: duration_sec = {init.duration_s:g} s is {n_steps:.3g} steps of "
+                f"delta_t; at most {_MOST_STEPS:.3g} can be counted"
+            )
         if round(n_steps) < 1:
             raise ValueError("init_params: duration_sec is shorter than one delta_t")
     for target, block in config.perturbation.items():

@@ -60,6 +60,18 @@ def connect(scheduler: str) -> Any:
     return client
 
 
+def check_scheduler(scheduler: str | None) -> None:
+    """Refuse a scheduler that does not answer, before anything is written.
+
+    Raises
+    ------
+    ValueError
+        As :func:`connect`.
+    """
+    if scheduler is not None:
+        connect(scheduler).close()
+
+
 def _nobody(scheduler: str, error: BaseException | str) -> ValueError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return ValueError(f"--scheduler {scheduler}: no Dask scheduler there ({reason})")

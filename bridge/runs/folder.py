@@ -38,7 +38,7 @@ from bridge.runs.ownership import (
     settings_key,
 )
 from bridge.runs.provenance import ENVIRONMENT, provenance
-from bridge.runs.wipe import bring_back, drop, has_results, one_line, set_aside, settle
+from bridge.runs.wipe import bring_back, drop, one_line, set_aside, settle
 
 PROGRAM = (sys.executable, "-P", "-m", "cli")
 """How the program is started; its arguments follow. A cli.py in the working folder is not ours."""
@@ -74,6 +74,8 @@ class RunFolder:
         A hash of what the run reads, by option (:func:`bridge.runs.inputs.input_contents`).
     protect : iterable of path
         Files and folders that wiping must not take away, besides those that options name.
+    described : sequence of str
+        Starts of the names of files that describe the run: no results.
     program : sequence of str
         How the program is started.
 
@@ -100,6 +102,7 @@ class RunFolder:
         provenance_block: Mapping[str, Any] | None = None,
         inputs: Mapping[str, str] | None = None,
         protect: Iterable[str | Path] = (),
+        described: Sequence[str] = (),
         program: Sequence[str] = PROGRAM,
     ) -> None:
         self.folder = Path(out_dir).absolute()  # a compiled Brian2 run changes the directory
@@ -113,6 +116,7 @@ class RunFolder:
         self._resume_flag, self._flag = resume_flag, flag
         self._latest = None if latest is None else Path(latest).absolute()
         self._protect = [*protect, *input_paths(config)]
+        self._described = tuple(described)
         self._files = Manifest()
         self._claimed: set[str] = set()
         self._strangers: frozenset[str] = frozenset()
@@ -173,13 +177,15 @@ class RunFolder:
             ended = {"state": "interrupted" if stopped else "failed", "reason": _reason(error)}
         ended["at"] = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         try:
-            if self._aside and error is not None and not has_results(self.folder):
-                self._close_log()
-                bring_back(self.folder)
-                return
             known = Manifest(self._files.foreign, frozenset(self._claimed))
             there = entries(self.folder, without=known.foreign)
             written = {name for name in there if known.owns(name)} - RECORDS - self._strangers
+            written -= {name for name in written if Path(name).name.startswith(PARTIAL_PREFIX)}
+            results = {name for name in written if not name.startswith(self._described)}
+            if self._aside and ended["state"] != "done" and not results:
+                self._close_log()
+                bring_back(self.folder, in_place_of=written)
+                return
             self._files = Manifest(known.foreign, frozenset(written))
             self._write_config(ended=ended)
             drop(self.folder)

@@ -41,7 +41,7 @@ class RepeatOptions(Options):
     """Repeats and seeds."""
 
     n_repeats: int | None = option(
-        None, "runs, each with a seed of its own", at_least=1,
+        None, "runs, each with a seed of its own", at_least=1, at_most=1_000_000,
         shown_default="run 100, perturb 1, sweep 1, compare 2; with a file of seeds: all of them",
     )  # fmt: skip
     seed: int = option(256, "seed of the seeds", at_least=0, at_most=2**32 - 1)
@@ -54,7 +54,11 @@ class SimulationOptions(Options):
     """Simulation."""
 
     duration_sec: float | None = option(
-        None, "length of a run, in place of the configuration's", unit="s", above=0
+        None,
+        "length of a run, in place of the configuration's",
+        unit="s",
+        above=0,
+        at_most=1_000_000,
     )
     backend: str = option(
         "auto", "Brian2 target; the spikes are the same on all (cuda can't seed them)",
@@ -106,10 +110,12 @@ class AttractorOptions(Options):
         choices=("two_means", "update_then_stop", "stop_before_update"),
     )  # fmt: skip
     kernel: str = option("gaussian", "smoothing of rates", choices=("gaussian", "box"))
-    kernel_ms: float = option(10.0, "standard deviation or width of it", unit="ms", at_least=0)
+    kernel_ms: float = option(
+        10.0, "standard deviation or width of it", unit="ms", at_least=0, at_most=10_000
+    )
     minimal_life_span_ms: float = option(
         20.0, "shorter stretches of a state are dropped", unit="ms", flag="minimal-life-span",
-        at_least=0,
+        at_least=0, at_most=1_000_000_000,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ class RateTaskOptions(Options):
         shown_default="train: go-nogo; others: that of the model", typed_only=":",
     )  # fmt: skip
     trial_steps: int | None = option(
-        None, "T, length of a trial", unit="rate steps of 5 ms", at_least=2,
+        None, "T, length of a trial", unit="rate steps of 5 ms", at_least=2, at_most=1_000_000,
         shown_default="that of the model, else 200, 300, 500",
     )  # fmt: skip
     stim_on: int | None = option(
@@ -45,7 +45,7 @@ class RateTaskOptions(Options):
 class RateNetworkOptions(Options):
     """Rate network."""
 
-    n_units: int = option(200, "units", at_least=2)
+    n_units: int = option(200, "units", at_least=2, at_most=20_000)
     p_inh: float = option(0.2, "probability that a unit is inhibitory", at_least=0, at_most=1)
     p_rec: float = option(0.2, "probability of a connection", above=0, at_most=1)
     som_units: int = option(0, "inhibitory units that receive no inhibition", at_least=0)
@@ -63,8 +63,10 @@ class RateNetworkOptions(Options):
 class RateLearningOptions(Options):
     """Learning."""
 
-    n_trials: int = option(6000, "largest number of updates", at_least=1)
-    batch_size: int = option(1, "trials of an update; 1 is the published training", at_least=1)
+    n_trials: int = option(6000, "largest number of updates", at_least=1, at_most=10_000_000)
+    batch_size: int = option(
+        1, "trials of an update; 1 is the published training", at_least=1, at_most=100_000
+    )
     lr: float = option(0.01, "learning rate of Adam", above=0)
     loss_fn: str = option("l2", "loss over time", choices=("l1", "l2"))
     loss_threshold: float = option(
@@ -74,7 +76,7 @@ class RateLearningOptions(Options):
         None, "go on so long in any case", at_least=0, shown_default="go-nogo 1500, others 0"
     )
     eval_freq: int = option(100, "updates between evaluations", at_least=1)
-    eval_trials: int = option(100, "trials of an evaluation", at_least=1)
+    eval_trials: int = option(100, "trials of an evaluation", at_least=1, at_most=100_000)
     train_bias: bool = option(
         True, "train the output bias, which the spiking network does not have"
     )
@@ -127,7 +129,9 @@ class RateFactorOptions(Options):
 class RateSpikingOptions(Options):
     """Spiking network."""
 
-    n_trials: int = option(100, "fresh trials, at each scaling factor", at_least=1)
+    n_trials: int = option(
+        100, "fresh trials, at each scaling factor", at_least=1, at_most=1_000_000
+    )
     balanced: bool = option(False, "let the trial types take turns")
     init_v: str = option(
         "uniform", "initial voltages: up to +30 mV as published, or below threshold",
@@ -137,10 +141,11 @@ class RateSpikingOptions(Options):
         "float", "compare times in seconds as published, or count whole steps",
         choices=("float", "steps"),
     )  # fmt: skip
-    t_ref_ms: float = option(2.0, "refractory time", unit="ms", flag="t-ref", at_least=0)
+    t_ref_ms: float = option(2.0, "refractory time", unit="ms", flag="t-ref", at_least=0,
+                             at_most=10_000)  # fmt: skip
     tau_rise_ms: float = option(
         2.0, "rise of the synaptic filter; 0 is a single exponential", unit="ms",
-        flag="tau-rise", at_least=0,
+        flag="tau-rise", at_least=0, at_most=10_000,
     )  # fmt: skip
     extra_column: bool = option(True, "run T rate steps (T + 1 input columns) instead of T - 1")
     legacy_windows: bool = option(False, "timing and windows of the 2019 evaluation")

@@ -35,7 +35,7 @@ _HARMLESS = frozenset({
     "executor", "config", "keep_frames", "epochs_done", "derived", "execution", "mode",
     "provenance", "modal", "modal_gpu",
     "from_dir",  # what it hands on stands in the settings and in load_weights
-    "skip_done", "sim_name", "verbose", "export",
+    "skip_done", "sim_name", "verbose", "export", "batch",
 })  # fmt: skip
 
 

@@ -57,12 +57,21 @@ def drop(folder: Path) -> None:
             shutil.rmtree(folder / _GONE)
 
 
-def bring_back(folder: Path) -> None:
-    """Put back what was set aside, in place of the records of a run that came to nothing."""
+def bring_back(folder: Path, *, in_place_of: Iterable[str] = ()) -> None:
+    """Put back what was set aside, in place of the records of a run that came to nothing.
+
+    Parameters
+    ----------
+    folder : Path
+    in_place_of : iterable of str
+        What that run wrote besides.
+    """
     aside = folder / ASIDE
     if not aside.is_dir():
         return
     with one_line(folder):
+        for name in in_place_of:
+            (folder / name).unlink(missing_ok=True)
         for name in RECORDS - {MARKER}:
             if (aside / name).exists():
                 (folder / name).unlink(missing_ok=True)
@@ -91,12 +100,6 @@ def settle(folder: Path) -> None:
         drop(folder)
     else:
         bring_back(folder)
-
-
-def has_results(folder: Path) -> bool:
-    """Return whether the run that a folder belongs to has left anything besides its records."""
-    there = occupant(folder)
-    return there is not None and bool(there.results)
 
 
 def _check(folder: Path, *, protect: Iterable[str | Path]) -> None:

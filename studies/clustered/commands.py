@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.runs.cluster import check_scheduler
 from bridge.runs.groups_clustered import (
     CLUSTERED_ANALYZE_GROUPS,
     CLUSTERED_RUN_GROUPS,
@@ -71,6 +72,7 @@ def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: in
     duration_s = resolved[SimulationOptions].duration_sec
     read_config(with_duration(parsed, duration_s))  # a run that is too short is told now
     logger = told_logger(mode)
+    check_scheduler(parallel_settings(resolved)["scheduler"])
     # Made first: what is wrong with seeds or workers is refused before anything is written.
     seeds = seeds_of(resolved, where.save_dir or Path(save_dir), n)
     read = contents(path, seeds)
@@ -201,7 +203,9 @@ def analyze(**given: Any) -> None:
         assert options.spikes is not None
         analyzer = Analyzer(options.spikes, options.clusters, dt=options.dt_s)
         n = options.n_clusters or max((len(analyzer.sizes) - 2) // 2, 1)
-        settings = analysis_settings(resolved, min(n, len(analyzer.sizes)))
+        if n > len(analyzer.sizes):
+            raise ValueError(f"--n-clusters {n}: there are {len(analyzer.sizes)} populations")
+        settings = analysis_settings(resolved, n)
         analyzer = Analyzer(options.spikes, options.clusters, dt=options.dt_s, **settings)
         mode, read = "clustered analyze", _recordings(options)
         default = _beside(options.spikes) / "analyze"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.runs.cluster import check_scheduler
 from bridge.runs.groups_clustered import (
     CLUSTERED_SWEEP_GROUPS,
     AttractorOptions,
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from bridge.runs.resolve import Resolved
     from studies.clustered.logger import Logger
     from studies.stored import Stored
+
+DESCRIBED = (
+    "configs/", "metadata/cmd.txt", "metadata/config.yaml", "metadata/owner.json",
+    "metadata/perturbations", "metadata/run.log", "metadata/seeds.txt", "metadata/sweep.log",
+)  # fmt: skip
+"""Files of a run folder that say what was asked for; the rest are results."""
 
 log = logging.getLogger("pingbridge")
 
@@ -121,7 +128,7 @@ def open_folder(
     where = resolved.options.get(ClusteredOptions, resolved.options.get(OutputOptions))
     return RunFolder(
         folder, mode=mode, config=block, argv=ARGV, wipe=bool(getattr(where, "wipe_dir", False)),
-        repeat="same", flag="--save-dir", inputs=inputs, protect=protect,
+        repeat="same", flag="--save-dir", inputs=inputs, protect=protect, described=DESCRIBED,
     )  # fmt: skip
 
 
@@ -346,7 +353,7 @@ def value_runs(mode: str, given: dict[str, Any], n_repeats: int) -> ValueRuns:
     trees = [with_value(tree, what.param.split("."), value, what.param_idx) for value in values]
     for one in trees:
         read_config(with_duration(read_config(one), resolved[SimulationOptions].duration_sec))
-    parallel_settings(resolved)
+    check_scheduler(parallel_settings(resolved)["scheduler"])
     default = Path("simulations") / mode.split()[-1]
     seeds = seeds_of(resolved, where.save_dir or default, n_repeats)
     folder = own_folder(where.save_dir, default, mode, resolved, contents(path, seeds))

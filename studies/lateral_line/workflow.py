@@ -24,6 +24,7 @@ from bridge.lateral_line.summary import console_lines, run_summary, several_seed
 from bridge.lateral_line.training_state import TrainingState, check_goes_on, read_state
 from bridge.lateral_line.weight_file import read_weights
 from bridge.lateral_line.wiring import draw_wiring
+from bridge.runs.cluster import check_scheduler
 from bridge.runs.folder import RunFolder
 from bridge.runs.resolve import Resolved
 from sim_brian.engine.program import EngineOptions
@@ -59,6 +60,7 @@ def run(resolved: Resolved, argv: Sequence[str]) -> None:
     earlier = None if source is None else Owner.of(read_earlier(source), source)
     plan = make_plan(resolved, None if earlier is None else earlier.plan)
     engine = _engine(plan.options)
+    check_scheduler(plan.workers.scheduler)
     owner = Owner.of(plan)
     goes_on = owner.admit()
     store = SeedStore(owner)

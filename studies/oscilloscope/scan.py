@@ -35,12 +35,28 @@ def scan(**given: Any) -> None:
     resolved, inherited = resolve_options("scan", given, (*PING_GROUPS, *SCAN_GROUPS))
     engine = engine_options(resolved)
     sweep = make_sweep(resolved, inherited)
+    check_workers(sweep)
     options = sweep.job.resolved[RunOptions]
     config = sweep.config()
     folder = choose_folder("scan", options, config, goes_on=True)
     job = stored_runs(sweep, sweep.points, "metrics", folder)
     with open_run("scan", folder, options, config) as run, job:
         _scan(sweep, engine, run, job)
+
+
+def check_workers(sweep: Sweep) -> None:
+    """Refuse workers that can't be had, before anything is written.
+
+    Raises
+    ------
+    ValueError
+    """
+    from bridge.runs.cluster import check_scheduler
+
+    parallel = sweep.job.resolved[ParallelOptions]
+    if parallel.scheduler is not None and (parallel.batch or 1) > 1:
+        raise ValueError("--batch and --scheduler exclude each other; use --batch 1")
+    check_scheduler(parallel.scheduler)
 
 
 def stored_runs(
@@ -70,11 +86,12 @@ def sweep_runner(sweep: Sweep, engine: EngineOptions, **how: Any) -> Run:
     from sim_brian.ping.scan import scan as run_scan
 
     parallel = sweep.job.resolved[ParallelOptions]
+    batch = None if parallel.batch is None else min(parallel.batch, len(sweep.points))
 
     def run(points: list[Any]) -> Iterator[Any]:
         for _, result in run_scan(
             functools.partial(vary, sweep.job), points, engine=engine, jobs=parallel.jobs,
-            scheduler=parallel.scheduler, batch=parallel.batch, guard=True, **how,
+            scheduler=parallel.scheduler, batch=batch, guard=True, **how,
         ):  # fmt: skip
             yield result
 

@@ -15,7 +15,13 @@ from studies.common import (
     refuse_recording,
     resolve_options,
 )
-from studies.oscilloscope.scan import point_text, stored_runs, sweep_runner, write_tables
+from studies.oscilloscope.scan import (
+    check_workers,
+    point_text,
+    stored_runs,
+    sweep_runner,
+    write_tables,
+)
 
 if TYPE_CHECKING:
     from bridge.runs.folder import RunFolder
@@ -35,6 +41,7 @@ def video(**given: Any) -> None:
     resolved, inherited = resolve_options("video", given, (*PING_GROUPS, *VIDEO_GROUPS))
     engine = engine_options(resolved)
     sweep = make_sweep(resolved, inherited)
+    check_workers(sweep)
     find_ffmpeg()  # its absence is told before anything runs
     options = sweep.job.resolved[RunOptions]
     # The unswept configuration comes with the sweep, where it is a picture of its own.

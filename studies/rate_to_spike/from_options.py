@@ -11,6 +11,7 @@ from bridge.rate_to_spike.lif import LifParameters, check_factors
 from bridge.rate_to_spike.model_file import RateModel
 from bridge.rate_to_spike.tasks import AbstractTask
 from bridge.runs.applies import asked_for
+from bridge.runs.cluster import check_scheduler
 from bridge.runs.groups_rate import (
     RateFactorOptions,
     RateLearningOptions,
@@ -169,6 +170,7 @@ def engine_of(resolved: Resolved) -> EngineOptions:
 def search_options(resolved: Resolved) -> SearchOptions:
     """Return how trials are run and measured."""
     spiking, parallel = resolved[RateSpikingOptions], resolved[RateParallelOptions]
+    check_scheduler(parallel.scheduler)
     more: dict[str, Any] = {}
     if RateSearchOptions in resolved.options:
         options = resolved[RateSearchOptions]
@@ -222,12 +224,17 @@ def rate_network(resolved: Resolved, task: AbstractTask) -> FR_RNN_dale:
             raise ValueError(f"--{key.replace('_', '-')} does nothing with {why}; leave it out")
     device = choose_device(run.device or "cpu", dtype=run.dtype)
     u, _ = task.generate_stimulus(seed=np.random.default_rng(0))
-    return make_network(
+    net = make_network(
         n_units=options.n_units, n_in=int(u.shape[0]), p_inh=options.p_inh, p_rec=options.p_rec,
         som_n=options.som_units, w_dist=options.w_dist, gain=options.gain,
         apply_dale=options.apply_dale, rng=np.random.default_rng(run.seed), device=device,
         dtype=getattr(torch, run.dtype),
     )  # fmt: skip
+    try:
+        net.tau_steps(options.decay_taus)
+    except ValueError as error:
+        raise ValueError(f"--decay-taus: {error}") from None
+    return net
 
 
 def training_params(resolved: Resolved) -> dict[str, Any]:

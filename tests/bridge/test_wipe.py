@@ -59,8 +59,11 @@ def test_what_is_wiped_goes_with_the_first_result(tmp_path):
     before = contents(folder)
     for error in (ValueError("late"), KeyboardInterrupt(), SystemExit(3)):
         with pytest.raises(type(error)):  # noqa: PT012, SIM117  # the run is the statement
-            with open_run(folder, wipe=True, config={"seed": 4}) as run:
+            with open_run(
+                folder, wipe=True, config={"seed": 4}, described=["metadata/seeds"]
+            ) as run:
                 assert "frames" not in names(folder)
+                run.write_text("metadata/seeds.txt", "4")
                 run.folder_of_files("unfinished")
                 raise error
         assert contents(folder) == before

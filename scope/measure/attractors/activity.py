@@ -57,8 +57,8 @@ def smoothed_rates(
     """
     if kernel not in KERNELS:
         raise ValueError(f"kernel {kernel!r} is unknown; use {', '.join(KERNELS)}")
-    if not kernel_ms >= 0:
-        raise ValueError(f"kernel_ms = {kernel_ms:g} must not be negative")
+    if not 0 <= kernel_ms < np.inf:
+        raise ValueError(f"kernel_ms = {kernel_ms:g} must be a number >= 0")
     size = np.maximum(np.asarray(sizes), 1)[:, np.newaxis]
     rates = np.asarray(counts, dtype=float) / size / dt_s
     width = kernel_ms / (dt_s * 1e3)

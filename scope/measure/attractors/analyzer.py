@@ -82,8 +82,10 @@ class Analyzer:
             )
         if kernel not in KERNELS:
             raise ValueError(f"kernel {kernel!r} is unknown; use {', '.join(KERNELS)}")
-        if not minimal_life_span_ms >= 0:
-            raise ValueError(f"minimal_life_span_ms = {minimal_life_span_ms:g} must be >= 0")
+        if not 0 <= minimal_life_span_ms < np.inf:
+            raise ValueError(
+                f"minimal_life_span_ms = {minimal_life_span_ms:g} must be a number >= 0"
+            )
         self.dt = float(dt)
         self.settings: dict[str, Any] = {
             "kernel": kernel, "kernel_ms": float(kernel_ms),
