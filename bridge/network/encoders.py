@@ -153,6 +153,7 @@ def dataset_window(
     n_steps: int,
     seed: int,
     n_trials: int = 1,
+    stream: str = "independent",
 ) -> Stimulus:
     """Return :func:`window_events` of one image on a grid; trials differ in their seed only.
 
@@ -164,6 +165,8 @@ def dataset_window(
         acts because the trial ends before 200 ms is warned about.
     dt_ms, n_steps, n_trials
         Grid and trials of the stimulus.
+    stream : {"independent", "published"}
+        The published one also makes one spike of several events of a channel in one step.
 
     Raises
     ------
@@ -175,7 +178,9 @@ def dataset_window(
         warn_window_closed(t_ms)
     seeds = [trial_seed(seed, trial) for trial in range(n_trials)]
     drawn = [
-        window_events(pixels, rate_hz=rate_hz, overdrive=overdrive, t_ms=t_ms, seed=own_seed)
+        window_events(
+            pixels, rate_hz=rate_hz, overdrive=overdrive, t_ms=t_ms, seed=own_seed, stream=stream
+        )
         for own_seed in seeds
     ]
     return bin_events(
@@ -186,6 +191,7 @@ def dataset_window(
         n_in=len(pixels),
         trial=np.repeat(np.arange(n_trials), [len(times) for _, times in drawn]),
         n_trials=n_trials,
+        collapse=stream == "published",
     )
 
 
@@ -196,6 +202,7 @@ def shd_bins(
     dt_ms: float,
     n_steps: int,
     n_units: int = 700,
+    collapse: bool = False,
 ) -> Stimulus:
     """Return recorded events on a grid, one trial per sample.
 
@@ -204,11 +211,13 @@ def shd_bins(
     times_s : sequence of float arrays, s
         Event times of each sample; events after the end of the trial are dropped.
     units : sequence of int arrays
-        Channel of each event; several events of a channel in one step become one spike.
+        Channel of each event.
     dt_ms, n_steps
         Grid of the trial.
     n_units : int
         Channels.
+    collapse : bool
+        Several events of a channel in one step are one spike, as published.
 
     Raises
     ------
@@ -229,7 +238,7 @@ def shd_bins(
     trial = np.repeat(np.arange(len(lengths)), lengths)
     return bin_events(
         channel, t_ms, dt_ms=dt_ms, n_steps=n_steps, n_in=n_units, trial=trial,
-        n_trials=len(lengths),
+        n_trials=len(lengths), collapse=collapse,
     )  # fmt: skip
 
 

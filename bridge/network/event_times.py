@@ -1,13 +1,14 @@
 """Events in continuous time, drawn once and binned on whatever grid a run has.
 
-Also what every encoder shares: the stimulus window, seeds and checks. The legacy `RandomState`
-streams make published spike trains reproducible.
+Also what every encoder shares: the stimulus window, seeds and checks. The ``published`` stream of
+events, legacy `RandomState` ones, makes published spike trains reproducible.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +22,12 @@ STEP_OFF_MS = 300.0
 LEGACY_SEEDS = 2**32
 """Number of seeds that `numpy.random.RandomState` takes."""
 
+EVENT_STREAMS = ("independent", "published")
+"""Each channel and section has random numbers of its own in every seed; or as in pinglab, where
+seeds that differ by 3 share all channels but one."""
+
 Events = tuple[NDArray[np.int32], NDArray[np.float64]]
+_EVENTS = 2  # spawn key: apart from the streams that encode step by step or add noise
 _EDGE = 1e-12  # relative; n * dt / dt is off by a few 1e-16, a random time is never this close
 
 
@@ -112,7 +118,13 @@ def step_of_time(t_ms: ArrayLike, dt_ms: float) -> NDArray[np.int64]:
 
 
 def window_events(
-    pixels: NDArray[np.float64], *, rate_hz: float, overdrive: float, t_ms: float, seed: int
+    pixels: NDArray[np.float64],
+    *,
+    rate_hz: float,
+    overdrive: float,
+    t_ms: float,
+    seed: int,
+    stream: str = "independent",
 ) -> Events:
     """Return the events of one image in continuous time, faster inside the stimulus window.
 
@@ -129,7 +141,9 @@ def window_events(
     t_ms : float, ms
         Length of the trial; sections that it does not reach are empty.
     seed : int
-        Pixel `i` in section `k` draws from ``RandomState(seed + 3 i + k)``.
+    stream : {"independent", "published"}
+        Pixel `i` in section `k` draws from a stream of its own, which no other seed has; or from
+        ``RandomState(seed + 3 i + k)``.
 
     Returns
     -------
@@ -142,27 +156,29 @@ def window_events(
     ValueError
         For pixels outside 0 to 1, or a rate or overdrive that is negative or not finite.
 
-    Source: pinglab, event-time encoder.
+    Source: pinglab, event-time encoder; its random numbers with ``stream="published"``.
     """
     pixels = check_pixels(pixels, 1)
     check_overdrive(overdrive)
     check_rate(rate_hz)
     check_seed(seed)
     edges = np.minimum([0.0, STEP_ON_MS, STEP_OFF_MS, max(t_ms, STEP_OFF_MS)], t_ms)
-    rng = np.random.RandomState(0)
+    draw = _streams(stream, seed, n_channels=len(pixels))
     channel: list[NDArray[np.int32]] = [np.empty(0, dtype=np.int32)]
     times: list[NDArray[np.float64]] = [np.empty(0)]
     for section, factor in enumerate((1.0, overdrive, 1.0)):
         start, stop = float(edges[section]), float(edges[section + 1])
         for i in np.flatnonzero(pixels) if stop > start else ():
             expected = float(pixels[i]) * rate_hz * factor * (stop - start) / 1000.0
-            drawn = _poisson_times(rng, seed + 3 * int(i) + section, expected, start, stop)
+            drawn = draw(section, int(i), expected, start, stop)
             channel.append(np.full(len(drawn), i, dtype=np.int32))
             times.append(drawn)
     return np.concatenate(channel), np.concatenate(times)
 
 
-def uniform_events(n_channels: int, rate_hz: float, t_ms: float, seed: int) -> Events:
+def uniform_events(
+    n_channels: int, rate_hz: float, t_ms: float, seed: int, *, stream: str = "independent"
+) -> Events:
     """Return Poisson events of equal rate on every channel, in continuous time.
 
     Parameters
@@ -172,7 +188,8 @@ def uniform_events(n_channels: int, rate_hz: float, t_ms: float, seed: int) -> E
     t_ms : float, ms
         Length of the trial.
     seed : int
-        Channel `i` draws from ``RandomState(seed + 3 i)``.
+    stream : {"independent", "published"}
+        Channel `i` draws from a stream of its own; or from ``RandomState(seed + 3 i)``.
 
     Returns
     -------
@@ -184,11 +201,8 @@ def uniform_events(n_channels: int, rate_hz: float, t_ms: float, seed: int) -> E
     """
     check_rate(rate_hz)
     check_seed(seed)
-    rng = np.random.RandomState(0)
-    times = [
-        _poisson_times(rng, seed + 3 * i, rate_hz * t_ms / 1000.0, 0.0, t_ms)
-        for i in range(n_channels)
-    ]
+    draw = _streams(stream, seed, n_channels=n_channels)
+    times = [draw(0, i, rate_hz * t_ms / 1000.0, 0.0, t_ms) for i in range(n_channels)]
     channel = np.repeat(np.arange(n_channels, dtype=np.int32), [len(t) for t in times])
     return channel, np.concatenate([np.empty(0), *times])
 
@@ -202,8 +216,11 @@ def bin_events(
     n_in: int,
     trial: int | NDArray[np.integer] = 0,
     n_trials: int = 1,
+    collapse: bool = False,
 ) -> Stimulus:
-    """Return events in continuous time as spikes on a grid, at most one per channel and step.
+    """Return events in continuous time as spikes on a grid.
+
+    Every event counts, so that a channel has as many spikes on every grid.
 
     Parameters
     ----------
@@ -212,6 +229,9 @@ def bin_events(
     dt_ms, n_steps, n_in, n_trials
         Grid, channels and trials of the stimulus.
     trial : int, or int array of shape (n_events,)
+    collapse : bool
+        Several events of a channel in one step are one spike, as published: input is lost as the
+        rate times `dt_ms` grows.
 
     Raises
     ------
@@ -225,11 +245,43 @@ def bin_events(
     rows = rows[rows[:, 0] < n_steps]
     check_rows(rows, what="events", n_steps=n_steps, n_trials=n_trials, n_cells=n_in)
     shape = (n_steps, n_trials, n_in)
-    kept = np.unravel_index(np.unique(np.ravel_multi_index(tuple(rows.T), shape)), shape)
+    places = np.ravel_multi_index(tuple(rows.T), shape)
+    kept = np.unravel_index(np.unique(places) if collapse else np.sort(places), shape)
     return Stimulus(
         dt_ms=dt_ms, n_steps=n_steps, n_trials=n_trials, n_in=n_in,
         events=np.stack(kept, axis=1).astype(np.int32),
     )  # fmt: skip
+
+
+_Draw = Callable[[int, int, float, float, float], NDArray[np.float64]]
+
+
+def _streams(stream: str, seed: int, *, n_channels: int) -> _Draw:
+    """Return what draws the times of (section, channel, expected events, start, stop)."""
+    if stream not in EVENT_STREAMS:
+        raise ValueError(f"stream = {stream!r} is unknown; use {' or '.join(EVENT_STREAMS)}")
+    if stream == "published":
+        legacy = np.random.RandomState(0)
+        return lambda section, i, *rest: _poisson_times(legacy, seed + 3 * i + section, *rest)
+    # A counter-based generator takes its key as it is: a new SeedSequence for every channel and
+    # section costs five times as much.
+    keys = [
+        np.random.SeedSequence(seed, spawn_key=(_EVENTS, section))
+        .generate_state(2 * n_channels, np.uint64)
+        .reshape(n_channels, 2)
+        for section in range(3)
+    ]
+    bits = np.random.Philox(key=0)
+    rng, begin = np.random.Generator(bits), bits.state
+
+    def draw(
+        section: int, i: int, expected: float, start_ms: float, stop_ms: float
+    ) -> NDArray[np.float64]:
+        words = {"counter": np.zeros(4, dtype=np.uint64), "key": keys[section][i]}
+        bits.state = {**begin, "state": words}  # type: ignore[typeddict-item]  # two arrays
+        return rng.uniform(start_ms, stop_ms, rng.poisson(expected))
+
+    return draw
 
 
 def _poisson_times(

@@ -36,6 +36,8 @@ class Task:
         Rate of a channel whose pixel is 1.
     bias_us : float, µS
         Constant conductance of E cells per step, as calibrated at dt = 0.1 ms.
+    collapse : bool
+        Several recorded events (shd) of a channel in one step are one spike, as published.
 
     Raises
     ------
@@ -48,6 +50,7 @@ class Task:
     t_ms: float
     rate_hz: float
     bias_us: float = 0.0
+    collapse: bool = False
 
     def __post_init__(self) -> None:
         _ = self.n_steps
@@ -88,8 +91,9 @@ class Task:
         if data.events is not None:
             times_s, units = data.events.read(index)
             made = shd_bins(
-                times_s, units, dt_ms=self.dt_ms, n_steps=self.n_steps, n_units=data.n_in
-            )
+                times_s, units, dt_ms=self.dt_ms, n_steps=self.n_steps, n_units=data.n_in,
+                collapse=self.collapse,
+            )  # fmt: skip
         else:
             seeds = sample_seeds(seed, index, epoch=epoch)
             pixels = data.pixels(index)

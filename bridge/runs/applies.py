@@ -92,6 +92,11 @@ _RULES: tuple[_Rule, ...] = (
         "applies to synthetic-spikes and to the datasets scikit and mnist only",
     ),
     (
+        ("event_stream",),
+        lambda s: s.stimulus == "synthetic-spikes" or s.dataset in ("scikit", "mnist", "shd"),
+        "applies to synthetic-spikes and to the datasets scikit, mnist and shd only",
+    ),
+    (
         ("w_in", "w_in_sparsity"),
         lambda s: s.stimulus != "synthetic-conductance",
         "can't apply to --input synthetic-conductance, which has no input spikes",
@@ -198,5 +203,10 @@ def refuse_for_datasets(resolved: Resolved, mode: str) -> None:
         if asked_for(resolved, key):
             raise ValueError(f"--{key.replace('_', '-')} can't apply to {mode}: {reason}")
     given = resolved[InputOptions]
+    if asked_for(resolved, "event_stream") and given.dataset != "shd":
+        raise ValueError(
+            f"--event-stream can't apply to {mode} on {given.dataset}: its samples are encoded "
+            "step by step"
+        )
     if asked_for(resolved, "input") and given.input != "dataset":
         raise ValueError(f"--input {given.input} can't apply to {mode}: its input is a dataset")

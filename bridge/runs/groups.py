@@ -118,6 +118,12 @@ class InputOptions(Options):
         shown_default="steps; events for a dataset with --stim-overdrive or in video and scan, and "
         "for a scan of dt",
     )  # fmt: skip
+    event_stream: str = option(
+        "independent", "random numbers of --encoder events, another stream for each channel and "
+        "seed; or those of the published program, where seeds that differ by 3 share most trains "
+        "and several events of a step (of shd too) are one",
+        choices=("independent", "published"),
+    )  # fmt: skip
     dataset: str = option("scikit", "dataset", choices=("scikit", "mnist", "smnist", "shd"))
     digit: int = option(0, "class of the sample", at_least=0, at_most=19)
     sample: int = option(0, "index of the sample within its class", at_least=0)

@@ -189,6 +189,7 @@ def read_run(
     foreign = provenance.get("tool") != TOOL
     if known:
         warnings += _missing(path, values, known)
+        notes += _event_stream(path, raw, values, known)
         if foreign:
             warnings += _of_its_time(path, raw, values, known)
         ours = set(known) | set(never_inherit) | set(_PROVENANCE_KEYS) | _OUTCOMES
@@ -273,6 +274,19 @@ def _missing(path: Path, values: Mapping[str, Any], known: Mapping[str, Paramete
             "pass --dales-law or --no-dales-law, or train again"
         )
     return found
+
+
+def _event_stream(
+    path: Path, raw: Mapping[str, Any], values: dict[str, Any], known: Collection[str]
+) -> list[str]:
+    """Give a run that says no event stream the published one, the only one of its time."""
+    derived = raw.get("derived")
+    encoder = derived.get("encoder") if isinstance(derived, Mapping) else None
+    of_events = "events" in (encoder, values.get("encoder")) or values.get("dataset") == "shd"
+    if "event_stream" not in known or "event_stream" in values or not of_events:
+        return []
+    values["event_stream"] = "published"
+    return [f"{path}: does not say --event-stream; its events are drawn and binned as published"]
 
 
 def _of_its_time(

@@ -197,6 +197,22 @@ def encoder_of(plan: StimulusPlan, given: InputOptions) -> str | None:
     return given.encoder or "steps"
 
 
+def refuse_idle_stream(resolved: Resolved, plan: StimulusPlan) -> None:
+    """Refuse ``--event-stream`` where rates do not become events.
+
+    Raises
+    ------
+    ValueError
+        Naming the encoder.
+    """
+    given = resolved[InputOptions]
+    encoder = encoder_of(plan, given)
+    if asked_for(resolved, "event_stream") and encoder != "events" and plan.dataset != "shd":
+        raise ValueError(
+            "--event-stream applies to input that is encoded as events; add --encoder events"
+        )
+
+
 def _from_sample(
     plan: StimulusPlan, given: InputOptions, network: NetworkOptions, seeds: list[int], seed: int
 ) -> Stimulus:
@@ -210,6 +226,7 @@ def _from_sample(
             [plan.sample.units] * given.trials,
             dt_ms=network.dt_ms,
             n_steps=n_steps,
+            collapse=given.event_stream == "published",
         )
     assert plan.sample.image is not None
     if encoder_of(plan, given) == "events":
@@ -239,6 +256,7 @@ def _events(
         n_steps=count_steps(network.t_ms, network.dt_ms),
         seed=seed,
         n_trials=given.trials,
+        stream=given.event_stream,
     )
 
 

@@ -20,7 +20,7 @@ from bridge.runs.inherit import InheritedRun
 from bridge.runs.job import Job, make_job
 from bridge.runs.options import Options
 from bridge.runs.resolve import Resolved
-from bridge.runs.stimuli import make_stimulus
+from bridge.runs.stimuli import make_stimulus, refuse_idle_stream
 from bridge.runs.variables import VARIABLES
 from bridge.runs.vary import check_dt, vary
 
@@ -127,6 +127,7 @@ def make_sweep(resolved: Resolved, inherited: InheritedRun | None = None) -> Swe
     for axis in asked:
         axis.check()
     job = _event_coded(make_job(resolved, inherited), names)
+    refuse_idle_stream(job.resolved, job.plan)
     values = tuple(axis.values(job) for axis in asked)
     n_points = int(np.prod([len(v) for v in values]))
     if n_points > MAX_POINTS:

@@ -21,6 +21,7 @@ log = logging.getLogger("pingbridge")
 def build(**given: Any) -> None:
     """Compile a network without running it."""
     from bridge.runs.job import make_job
+    from bridge.runs.stimuli import refuse_idle_stream
     from sim_brian.engine.cuda import toolkit as cuda_toolkit
 
     if given.get("save_recording"):
@@ -31,6 +32,7 @@ def build(**given: Any) -> None:
         cuda = engine.compute_capability is not None or cuda_toolkit.gpus()
         engine = dataclasses.replace(engine, target="cuda" if cuda else "cpp")
     job = make_job(resolved, inherited)
+    refuse_idle_stream(job.resolved, job.plan)
     options = job.resolved[RunOptions]
     config = job.config()
     folder = choose_folder("build", options, config)

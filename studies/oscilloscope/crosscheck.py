@@ -85,6 +85,7 @@ def _jobs(resolved: Resolved, inherited: InheritedRun | None) -> list[Job]:
     Encoders of event times bin the same events; others draw at each dt.
     """
     from bridge.runs.job import make_job
+    from bridge.runs.stimuli import refuse_idle_stream
 
     many, target = resolved[ManyStepsOptions].dt_ms, resolved[ManyTargetsOptions].codegen[0]
     if len(set(many)) < len(many):
@@ -94,6 +95,7 @@ def _jobs(resolved: Resolved, inherited: InheritedRun | None) -> list[Job]:
         one = single(resolved, dt_ms=dt_ms, codegen=target)
         with contextlib.nullcontext() if k == 0 else _said_already():
             jobs.append(make_job(one, inherited))
+        refuse_idle_stream(one, jobs[-1].plan)
     return jobs
 
 

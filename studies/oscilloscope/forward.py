@@ -38,10 +38,12 @@ def image(**given: Any) -> None:
 def _forward(mode: str, given: dict[str, Any]) -> None:
     """Resolve the options, run the network once, and write the run folder."""
     from bridge.runs.job import make_job
+    from bridge.runs.stimuli import refuse_idle_stream
 
     resolved, inherited = resolve_options(mode, given, SIM_GROUPS)
     plan = plan_backends(resolved)
     job = make_job(resolved, inherited)
+    refuse_idle_stream(job.resolved, job.plan)
     options = job.resolved[RunOptions]
     if inherited is not None:
         taken = [key for key, origin in job.resolved.origin.items() if origin == "from-dir"]

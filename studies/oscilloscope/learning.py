@@ -87,6 +87,7 @@ def make_task(job: Job, *, test_cap: int | None = None, evaluates: bool = False)
         t_ms=job.resolved[NetworkOptions].t_ms,
         rate_hz=given.input_rate_hz,
         bias_us=given.bias_us or 0.0,
+        collapse=given.event_stream == "published",
     )
     task.encode(data.test_index[:1])  # refuses an impossible rate before anything runs
     return task

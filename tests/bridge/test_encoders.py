@@ -109,12 +109,33 @@ def test_another_dt_bins_the_same_events(dt_ms):
     options = {"rate_hz": 50.0, "overdrive": 10.0}
     channel, t_ms = window_events(pixels_of(), t_ms=600.0, seed=42, **options)
     made = dataset_window(pixels_of(), dt_ms=dt_ms, n_steps=n_steps, seed=42, **options)
-    expected = {(int(t / dt_ms), 0, c) for t, c in zip(t_ms, channel.tolist(), strict=True)}
-    assert {tuple(row) for row in made.events.tolist()} == expected
-    assert len(made.events) == len(expected)
+    expected = sorted((int(t / dt_ms), 0, c) for t, c in zip(t_ms, channel.tolist(), strict=True))
+    assert [tuple(row) for row in made.events.tolist()] == expected  # each of them, at every dt
+    published = dataset_window(
+        pixels_of(), dt_ms=dt_ms, n_steps=n_steps, seed=42, stream="published", **options
+    )
+    channel, t_ms = window_events(pixels_of(), t_ms=600.0, seed=42, stream="published", **options)
+    once = {(int(t / dt_ms), 0, c) for t, c in zip(t_ms, channel.tolist(), strict=True)}
+    assert [tuple(row) for row in published.events.tolist()] == sorted(once)
 
 
-def test_trials_of_a_window_differ_and_the_first_is_the_published_one():
+def test_the_input_does_not_depend_on_dt():
+    """25 Hz x 10 in the window of 100 ms are 25 spikes of a channel at every dt."""
+    window = {"rate_hz": 25.0, "overdrive": 10.0, "seed": 42}
+    found = {}
+    for stream in ("independent", "published"):
+        for dt_ms in (0.05, 0.5, 2.0):
+            made = dataset_window(
+                np.ones(784), dt_ms=dt_ms, n_steps=round(600 / dt_ms), stream=stream, **window
+            )
+            t_ms = made.events[:, 0] * dt_ms
+            found[stream, dt_ms] = ((t_ms >= 200) & (t_ms < 300)).sum() / 784
+    assert len({found["independent", dt] for dt in (0.05, 0.5, 2.0)}) == 1
+    assert abs(found["independent", 2.0] - 25) < 5 * np.sqrt(25 / 784)
+    assert found["published", 2.0] < 20  # what the published stream loses
+
+
+def test_trials_of_a_window_differ_and_the_first_is_that_of_the_seed():
     options = {"rate_hz": 50.0, "overdrive": 2.0, "dt_ms": 0.5, "n_steps": 700, "seed": 42}
     one = dataset_window(pixels_of(), **options)
     three = dataset_window(pixels_of(), n_trials=3, **options)
@@ -201,11 +222,13 @@ def test_rows_fire_at_the_rate_of_their_pixels():
         smnist_rows(image[None], rate_hz=1.0, dt_ms=25.0, seeds=[0])
 
 
-def test_recorded_events_are_binned_dropped_and_collapsed():
+def test_recorded_events_are_binned_dropped_and_counted():
     times_s = [np.array([0.0, 0.0021, 0.0029, 0.5], dtype=np.float16), np.array([0.0089])]
     units = [np.array([699, 3, 3, 1], dtype=np.uint16), np.array([0])]
     made = shd_bins(times_s, units, dt_ms=1.0, n_steps=10)
-    assert made.events.tolist() == [[0, 0, 699], [2, 0, 3], [8, 1, 0]]
+    assert made.events.tolist() == [[0, 0, 699], [2, 0, 3], [2, 0, 3], [8, 1, 0]]
+    once = shd_bins(times_s, units, dt_ms=1.0, n_steps=10, collapse=True)
+    assert once.events.tolist() == [[0, 0, 699], [2, 0, 3], [8, 1, 0]]
     assert (made.n_trials, made.n_in) == (2, 700)
     late = shd_bins([np.array([0.5], dtype=np.float16)], [np.array([1])], dt_ms=0.5, n_steps=1001)
     assert late.events.tolist() == [[1000, 0, 1]]

@@ -35,7 +35,9 @@ def test_trial_seeds():
 
 def test_window_events_replay_one_legacy_stream_per_pixel_and_section():
     pixels = pixels_of()
-    channel, times = window_events(pixels, rate_hz=80.0, overdrive=4.0, t_ms=450.0, seed=9)
+    channel, times = window_events(
+        pixels, rate_hz=80.0, overdrive=4.0, t_ms=450.0, seed=9, stream="published"
+    )
     for i in range(len(pixels)):
         expected = []
         sections = ((0.0, 200.0, 80.0), (200.0, 300.0, 320.0), (300.0, 450.0, 80.0))
@@ -71,17 +73,63 @@ def test_a_trial_may_end_before_the_window_does(t_ms):
 
 
 def test_uniform_events_replay_one_legacy_stream_per_channel():
-    channel, t_ms = uniform_events(12, 25.0, 400.0, 42)
+    channel, t_ms = uniform_events(12, 25.0, 400.0, 42, stream="published")
     for i in range(12):
         rng = np.random.RandomState(42 + 3 * i)
         assert_allclose(t_ms[channel == i], 400.0 * rng.rand(rng.poisson(10.0)), rtol=1e-15)
 
 
-def test_binning_drops_late_events_and_keeps_one_of_each_step():
+def test_binning_drops_late_events_and_keeps_the_count_of_each_step():
     channel = np.array([2, 2, 2, 0, 1, 1])
     t_ms = np.array([0.30, 0.31, 0.45, 0.999, 1.0, 7.0])  # 0.3 / 0.1 is just below 3
     made = bin_events(channel, t_ms, dt_ms=0.1, n_steps=10, n_in=3)
-    assert made.events.tolist() == [[3, 0, 2], [4, 0, 2], [9, 0, 0]]
+    assert made.events.tolist() == [[3, 0, 2], [3, 0, 2], [4, 0, 2], [9, 0, 0]]
+    one = bin_events(channel, t_ms, dt_ms=0.1, n_steps=10, n_in=3, collapse=True)
+    assert one.events.tolist() == [[3, 0, 2], [4, 0, 2], [9, 0, 0]]  # as published
+
+
+def trains(seed, n=64, **more):
+    channel, t_ms = uniform_events(n, 25.0, 600.0, seed, **more)
+    return {tuple(np.sort(t_ms[channel == c])) for c in range(n)}
+
+
+@pytest.mark.parametrize("other", [43, 44, 45, 48, 51])
+def test_seeds_share_no_train(other):
+    assert not trains(42) & trains(other)
+    window = {"rate_hz": 40.0, "overdrive": 3.0, "t_ms": 400.0}
+    one, two = (window_events(np.ones(40), seed=seed, **window)[1] for seed in (42, other))
+    assert not set(one.tolist()) & set(two.tolist())
+
+
+def test_the_published_stream_shares_all_but_one_train_between_seeds_three_apart():
+    assert len(trains(42, stream="published") & trains(45, stream="published")) == 63
+    with pytest.raises(ValueError, match="use independent or published"):
+        uniform_events(2, 25.0, 100.0, 0, stream="other")
+
+
+def test_a_channel_has_its_own_stream_whatever_the_others_do():
+    bright, dim = np.ones(20), np.ones(20)
+    dim[:7] = 0.1
+    window = {"rate_hz": 50.0, "overdrive": 2.0, "t_ms": 500.0, "seed": 3}
+    (c1, t1), (c2, t2) = window_events(bright, **window), window_events(dim, **window)
+    assert_array_equal(t1[c1 >= 7], t2[c2 >= 7])
+    (c3, t3) = window_events(np.ones(33), **window)  # nor how many there are
+    assert_array_equal(t1, t3[c3 < 20])
+    sections = [t1[(c1 == 0) & (t1 >= a) & (t1 < b)] for a, b in ((0, 200), (200, 300), (300, 500))]
+    # Were the sections one stream, their first draws would lie at the same share of each.
+    shares = [(s[0] - a) / d for s, (a, d) in zip(sections, ((0, 200), (200, 100), (300, 200)),
+                                                  strict=True)]  # fmt: skip
+    assert len({round(x, 9) for x in shares}) == 3
+
+
+def test_independent_events_are_poisson():
+    channel, t_ms = uniform_events(4000, 25.0, 400.0, 7)
+    counts = np.bincount(channel, minlength=4000)
+    # 4000 channels of mean 10: 5 standard errors of the mean and of the variance (fourth moment).
+    assert abs(counts.mean() - 10) < 5 * np.sqrt(10 / 4000)
+    assert abs(counts.var() - 10) < 5 * np.sqrt((10 + 2 * 100) / 4000)
+    quarters = np.histogram(t_ms, bins=4, range=(0, 400))[0]
+    assert (np.abs(quarters - 10_000) < 5 * np.sqrt(10_000)).all()
 
 
 @pytest.mark.parametrize(
@@ -103,5 +151,6 @@ def test_binning_gives_the_reference_rasters(reference, case):
             made = bin_events(
                 data["event_ch"], data["event_t_ms"], dt_ms=dt_ms, n_steps=round(200 / dt_ms),
                 n_in=int(data["N_IN"]), trial=data["event_b"], n_trials=int(data["B"]),
+                collapse=True,
             )  # fmt: skip
             assert_array_equal(made.events, data[f"{tag}__in_spk"])

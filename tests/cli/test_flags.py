@@ -44,6 +44,7 @@ FLIPS = {
     "stim_overdrive": ((), ("--stim-overdrive", "2"), "result"),
     "bias": ((), ("--bias", "0.001"), "result"),
     "encoder": (DIGIT, ("--encoder", "events"), "result"),
+    "event_stream": ((*DIGIT, "--encoder", "events"), ("--event-stream", "published"), "result"),
     "digit": (DIGIT, ("--digit", "3"), "result"),
     "sample": (DIGIT, ("--sample", "1"), "result"),
     "trials": ((), ("--trials", "2"), "result"),

@@ -239,3 +239,33 @@ def test_a_file_run_hands_on_its_files(call, tmp_path, monkeypatch):
     again = call("sim", "--from-dir", first.folder, "--codegen", "numpy", name="again")
     assert again.code == 0, again.err
     assert same(first.recording, again.recording)
+
+
+def test_a_run_that_says_no_event_stream_is_replayed_with_the_published_one(call):
+    words = (*SMALL, "--encoder", "events")
+    old = call("sim", *words, "--event-stream", "published", name="old")
+    assert old.code == 0, old.err
+    config = old.config
+    del config["event_stream"]
+    (old.folder / "config.json").write_text(json.dumps(config))
+    again = call("sim", "--from-dir", old.folder, "--codegen", "numpy", name="again")
+    assert same(old.recording, again.recording)
+    assert "does not say --event-stream" in again.err
+    new = call("sim", *words, name="new")
+    assert not same(old.recording, new.recording)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ((), "add --encoder events"),
+        (("--dataset", "scikit"), "add --encoder events"),
+        (("--input", "synthetic-conductance"), "--event-stream applies to synthetic-spikes"),
+    ],
+)
+def test_an_event_stream_without_events_is_refused(call, words, part):
+    base = ("--n-hidden", "16", "--dt", "0.5", "--codegen", "numpy")
+    said = call("sim", *base, *words, "--event-stream", "published")
+    assert said.code == 2
+    assert part in said.err
+    assert said.err.count("\n") == 1

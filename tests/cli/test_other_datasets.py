@@ -88,8 +88,13 @@ def test_shd(call):
     assert outcome.code == 0, outcome.err
     rows, n_in = inputs(outcome)
     assert n_in == 700
-    np.testing.assert_array_equal(rows, [[2, 0, 3], [100, 0, 699]])  # one per step, none too late
+    # 1.0 and 1.2 ms lie in one step and are two spikes; 120 ms is too late.
+    np.testing.assert_array_equal(rows, [[2, 0, 3], [2, 0, 3], [100, 0, 699]])
     assert outcome.recording.logits.shape == (1, 20)
+    once = call("sim", "--dataset", "shd", "--digit", "13", *FAST, "--t-ms", "100",
+                "--event-stream", "published", name="once")  # fmt: skip
+    with np.load(once.folder.parent / "once.npz", allow_pickle=False) as data:
+        np.testing.assert_array_equal(data["in_spk"], [[2, 0, 3], [100, 0, 699]])
     for flags in (("--trials", "2"), ("--input-rate", "50"), ("--stim-overdrive", "2")):
         refused = call("sim", "--dataset", "shd", "--digit", "13", *flags, name="refused")
         assert refused.code == 2

@@ -248,12 +248,14 @@ def test_gamma_falls_with_tau_gaba(order):
 def test_dt_scan_and_its_ceiling():
     """22.6 through a scan: dt 0.05 to 2 ms, the same events; doublets begin above 1 ms."""
     pytest.importorskip("torch")
-    events = uniform_events(784, 25.0, 400.0, 42)
+    events = uniform_events(784, 25.0, 400.0, 42, stream="published")
 
     def parts(values, order="decay-add"):
         dt_ms = values["dt"]
         # 1.5 ms does not divide the trial: the published scan cut its last 1 ms.
-        stimulus = bin_events(*events, dt_ms=dt_ms, n_steps=int(400.0 / dt_ms), n_in=784)
+        stimulus = bin_events(
+            *events, dt_ms=dt_ms, n_steps=int(400.0 / dt_ms), n_in=784, collapse=True
+        )
         return Published(published_network(order)[0], published_weights(), stimulus)
 
     steps_ms = (0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0)
