@@ -394,6 +394,8 @@ def _preferences(
         "codegen.cpp.extra_compile_args": None,
         "devices.cpp_standalone.openmp_threads": 0,
     }  # fmt: skip
+    if "core.stop_on_keyboard_interrupt" in prefs:  # from 2.9: a program ends early and well
+        pinned["core.stop_on_keyboard_interrupt"] = False
     # Brian2's own optimiser reassociates sums and turns divisions around: no longer the arithmetic
     # of the update order.
     found = pinned | {"codegen.loop_invariant_optimisations": fast_math}
