@@ -92,7 +92,8 @@ class StepParallelOptions(Options):
     executor: str = option("thread", "what runs them", choices=("thread", "process", "dask"))
     scheduler: str | None = option(
         None,
-        "address of a Dask scheduler (executor dask); without it workers are started here",
+        "address of a Dask scheduler, or the file it wrote of itself (executor dask); without it "
+        "workers are started here",
         typed_only=True,  # whoever answers there sends pickles
     )
 

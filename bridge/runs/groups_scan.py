@@ -64,7 +64,8 @@ class WorkerOptions(Options):
     )  # fmt: skip
     scheduler: str | None = option(
         None,
-        "address of a Dask scheduler whose workers simulate instead (extra: cluster)",
+        "address of a Dask scheduler, or the file it wrote of itself; its workers simulate "
+        "instead (extra: cluster)",
         typed_only=True,  # whoever answers there sends pickles
     )
 
