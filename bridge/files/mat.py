@@ -129,13 +129,19 @@ def update_mat(path: Path, extra: Mapping[str, Any]) -> None:
         _kind(file).update(path, file, partial, extra)
 
 
+_TEXT = b"MATLAB 5.0 MAT-file, written by pingbridge"
+"""Begin of a file, in place of one with the date: the same content, the same bytes."""
+_LONGEST_TEXT = 116
+
+
 def _packed(fields: Mapping[str, Any]) -> bytes:
     import scipy.io
 
     buffer = io.BytesIO()
     given = {name: value for name, value in fields.items() if value is not None}
     scipy.io.savemat(buffer, given, do_compression=True)
-    return buffer.getvalue()
+    content = buffer.getvalue()
+    return _TEXT.ljust(_LONGEST_TEXT) + content[_LONGEST_TEXT:]
 
 
 def _kind(file: BinaryIO) -> type[_Version4] | type[_Version5] | type[_Version7]:

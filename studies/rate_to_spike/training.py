@@ -127,7 +127,9 @@ def _write(
     from train_torch.rate_rnn.export import model_fields, save_mat, save_pth
 
     fields = model_fields(net, task, taus, params["activation"], result, n_trials=n_trials)
-    save_mat(run.path("model.mat"), fields)
+    model = run.path("model.mat")
+    if not _is_written(model, fields):
+        save_mat(model, fields)
     settings = {**task.settings, "taus": list(taus), "task": task.name}
     save_pth(run.path("model.pth"), net, settings, params, result)
     metrics = {
@@ -145,4 +147,18 @@ def _write(
     )  # fmt: skip
     if not result.success:
         log.warning("the stopping rule was not met; go on with --resume and a larger --n-trials")
-    log.info("wrote %s", run.folder / "model.mat")
+    log.info("wrote %s", model)
+
+
+def _is_written(path: Path, fields: dict[str, Any]) -> bool:
+    """Return whether a model file holds this network: a search may have added its factor to it."""
+    import numpy as np
+
+    from bridge.files.mat import read_mat
+
+    learned = ("w", "w_in", "w_out", "b_out", "taus", "taus_gaus")
+    try:
+        held = read_mat(path, lambda field: field.name in learned)
+    except (OSError, ValueError):
+        return False
+    return all(np.array_equal(np.ravel(held.get(k, [])), np.ravel(fields[k])) for k in learned)
