@@ -49,20 +49,20 @@ def test_seeds_stand_at_their_number_with_mean_and_spread_of_usable_tests():
     half = [np.ptp(bar.lines[2][0].get_segments()[0][:, 1]) / 2 for bar in bars]
     assert half == pytest.approx([of_tests(row, "sigma_theta_rad").sd for row in rows])
     assert filled(valid)[0][1] == pytest.approx((0.9 + 0.9 + 0.01) / 3)
-    assert "1 tests left out (open)" in body.get_title(loc="left")
+    assert "1 of 6 tests left out (open: all)" in path.get_title(loc="left")
 
 
 def test_a_seed_without_a_usable_test_is_open_and_counted():
     rows = [a_row(123, [THIN, THIN]), a_row(124, [0.6, 0.6])]
-    body, path, _ = draw_multiseed(rows).axes
+    _, path, _ = draw_multiseed(rows).axes
     assert [x for x, _ in filled(path)] == [124]
     assert unfilled(path) == [(123, pytest.approx(0.02))]
-    assert "2 tests left out (open)" in body.get_title(loc="left")
+    assert "2 of 4 tests left out (open: all)" in path.get_title(loc="left")
 
 
 def test_controls_stand_beside_the_network():
-    rows = [a_row(k, [0.5, 0.6], control=a_row(k, [0.4, 0.5]),
-                  control_matched=a_row(k, [0.3, 0.4])) for k in (123, 124, 125)]  # fmt: skip
+    rows = [a_row(k, [0.5, 0.6, THIN], control=a_row(k, [0.4, 0.5, 0.45]),
+                  control_matched=a_row(k, [0.3, 0.4, 0.35])) for k in (123, 124, 125)]  # fmt: skip
     figure = draw_multiseed(rows)
     path = figure.axes[1]
     found = sorted(filled(path))

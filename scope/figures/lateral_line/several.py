@@ -27,7 +27,7 @@ _BODY, _PATH, _VALID = "sigma_theta_body_rad", "sigma_theta_rad", "valid_fractio
 def draw_multiseed(rows: Sequence[Row]) -> Figure:
     """Return map quality and valid fraction of each seed and its controls.
 
-    Bars are standard deviations over repeated tests. Open markers: no test is usable.
+    Bars are standard deviations over repeated tests. Open markers: all tests were left out.
     """
     with house_style():
         figure = page(9, 10)
@@ -35,14 +35,14 @@ def draw_multiseed(rows: Sequence[Row]) -> Figure:
         seeds = np.array([row["seed"] for row in rows])
         n_tests = len(tests_of(rows[0]))
         present = [one for one in _NETWORKS if one[1] is None or any(r.get(one[1]) for r in rows)]
-        left_out = 0
+        left_out, n_all = 0, 0
         for k, (word, key, colour, marker) in enumerate(present):
             shift = 0.12 * (k - (len(present) - 1) / 2)
             for seed, row in zip(seeds, rows, strict=True):
                 of = row if key is None else row.get(key)
                 if not of:
                     continue
-                left_out += of_tests(of, _PATH).n_left_out
+                left_out, n_all = left_out + of_tests(of, _PATH).n_left_out, n_all + n_tests
                 for ax, name in zip(axes, (_BODY, _PATH, _VALID), strict=True):
                     _point(ax, seed + shift, of, name, color=colour, marker=marker)
             axes[0].plot([], [], marker=marker, color=colour, ls="none", label=word)
@@ -50,9 +50,10 @@ def draw_multiseed(rows: Sequence[Row]) -> Figure:
         axes[1].axhline(floor, color=GREY, ls="--", lw=1.0, label="a perfect map of the body")
         axes[1].legend(loc="best", fontsize=11.5)
         legend_above(axes[0])
-        said = f"; {left_out} tests left out (open)" if left_out else ""
-        dress(axes[0], title=f"Over the body{said}", ylabel=r"$\sigma_\theta$ (rad)")
-        dress(axes[1], title="Over the path", ylabel=r"$\sigma_\theta$ (rad)")
+        # Beside the second title: the legend stands on the line of the first.
+        said = f"; {left_out} of {n_all} tests left out (open: all)" if left_out else ""
+        dress(axes[0], title="Over the body", ylabel=r"$\sigma_\theta$ (rad)")
+        dress(axes[1], title=f"Over the path{said}", ylabel=r"$\sigma_\theta$ (rad)")
         bars = f", {n_tests} tests each (bars: SD)" if n_tests > 1 else ", one test each"
         dress(axes[2], title=f"Steps with spikes{bars}", ylabel="Valid fraction", xlabel="Seed")
         for ax in axes[:2]:
