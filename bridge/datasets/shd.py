@@ -16,6 +16,8 @@ from bridge.files.reading import Allowance, FileContentError
 
 N_UNITS = 700
 N_CLASSES = 20
+LONGEST_S = 20.0
+"""No recording is nearly as long (the published ones: 0.2 to 1.4 s): times are in another unit."""
 
 EventLists = tuple[list[NDArray[np.float64]], list[NDArray[np.int64]]]
 
@@ -62,7 +64,7 @@ def read_shd_samples(path: Path, index: ArrayLike) -> EventLists:
     Raises
     ------
     ValueError
-        If the file is not an SHD file, or a sample in it is damaged.
+        If the file is not an SHD file, or a sample in it is damaged or not in seconds.
     FileNotFoundError
         If there is no such file.
 
@@ -82,6 +84,11 @@ def read_shd_samples(path: Path, index: ArrayLike) -> EventLists:
                 )
             if not np.isfinite(times_s[-1]).all():
                 raise FileContentError(f"{path}: sample {k} has times that are not finite")
+            if len(times_s[-1]) and times_s[-1].max() > LONGEST_S:
+                raise FileContentError(
+                    f"{path}: sample {k} has times up to {times_s[-1].max():g}: are these "
+                    "milliseconds? They must be seconds; divide spikes/times by 1000"
+                )
             if len(units[-1]) and not 0 <= units[-1].min() <= units[-1].max() < N_UNITS:
                 raise FileContentError(f"{path}: sample {k} has units outside 0 to {N_UNITS - 1}")
     return times_s, units

@@ -18,6 +18,7 @@ from bridge.network.event_times import (
     bin_events,
     check_pixels,
     spike_probability,
+    step_of_time,
     trial_seed,
     uniform_events,
     warn_window_closed,
@@ -34,6 +35,7 @@ __all__ = [
     "bin_events",
     "dataset_rate",
     "dataset_window",
+    "late_events",
     "noise_spikes",
     "sample_seeds",
     "shd_bins",
@@ -240,6 +242,21 @@ def shd_bins(
         channel, t_ms, dt_ms=dt_ms, n_steps=n_steps, n_in=n_units, trial=trial,
         n_trials=len(lengths), collapse=collapse,
     )  # fmt: skip
+
+
+def late_events(
+    times_s: Sequence[NDArray[np.floating]], *, dt_ms: float, n_steps: int
+) -> tuple[int, int]:
+    """Return how many recorded events :func:`shd_bins` drops, and how many there are.
+
+    Parameters
+    ----------
+    times_s : sequence of float arrays, s
+    dt_ms, n_steps
+        Grid of the trial.
+    """
+    t_ms = np.concatenate([np.empty(0), *(np.asarray(t, dtype=np.float64) for t in times_s)]) * 1e3
+    return int((step_of_time(t_ms, dt_ms) >= n_steps).sum()), len(t_ms)
 
 
 def noise_spikes(stimulus: Stimulus, *, rate_hz: float, seed: int) -> Stimulus:

@@ -12,6 +12,7 @@ from bridge.datasets.catalog import Dataset
 from bridge.network.encoders import (
     EVAL_SEED,
     dataset_rate,
+    late_events,
     sample_seeds,
     shd_bins,
     smnist_rows,
@@ -107,6 +108,19 @@ class Task:
         if not self.bias_us:
             return made
         return dataclasses.replace(made, bias_us=self.bias_us * calibration_factor(self.dt_ms))
+
+    def late_events(self, index: ArrayLike) -> tuple[int, int]:
+        """Return how many recorded events of some samples the trial is too short for, and of all.
+
+        Raises
+        ------
+        ValueError
+            If the data set holds images.
+        """
+        if self.dataset.events is None:
+            raise ValueError(f"{self.dataset.name} holds images, not recorded events")
+        times_s, _ = self.dataset.events.read(index)
+        return late_events(times_s, dt_ms=self.dt_ms, n_steps=self.n_steps)
 
     def labels(self, index: ArrayLike) -> NDArray[np.int64]:
         """Return the classes of some samples."""

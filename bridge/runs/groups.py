@@ -57,7 +57,9 @@ class NetworkOptions(Options):
         choices=("decay-add", "kick-decay"),
     )
     dt_ms: float = option(0.25, "integration time step", unit="ms", flag="dt", above=0)
-    t_ms: float = option(200.0, "duration of a trial", unit="ms", above=0)
+    t_ms: float = option(
+        200.0, "duration of a trial", unit="ms", above=0, shown_default="200; shd 1000"
+    )
     tau_mem_ms: float | None = option(
         None, "membrane time constant of cuba-*, and of the li readout of ping", unit="ms",
         flag="tau-mem", above=0, shown_default="cuba-* 20, li 10",

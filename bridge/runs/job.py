@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.formats.weight_files import infer_sizes, load_weight_matrices
-from bridge.network.encoders import STEP_OFF_MS, STEP_ON_MS
+from bridge.network.encoders import STEP_OFF_MS, STEP_ON_MS, late_events
 from bridge.network.spec import CubaSpec, NetworkSpec
 from bridge.network.steps import step_constants
 from bridge.network.stimulus import Stimulus
@@ -38,7 +38,14 @@ from bridge.runs.inherit import InheritedRun
 from bridge.runs.options import by_key
 from bridge.runs.resolve import Resolved
 from bridge.runs.sizes import check_size, make_spec
-from bridge.runs.stimuli import StimulusPlan, encoder_of, make_stimulus, plan_stimulus
+from bridge.runs.stimuli import (
+    StimulusPlan,
+    encoder_of,
+    fit_trial,
+    make_stimulus,
+    plan_stimulus,
+    say_late,
+)
 from bridge.runs.trained_split import trained_split
 
 log = logging.getLogger("pingbridge")
@@ -129,6 +136,8 @@ def make_job(
     path, loaded = _load_weights(resolved, inherited)
     sizes = infer_sizes(loaded) if loaded is not None else None
     plan = plan_stimulus(resolved, inherited, dataset_only=mode in DATASET_MODES)
+    resolved = fit_trial(resolved, plan)
+    network = resolved[NetworkOptions]
     plan = dataclasses.replace(plan, training=trained_split(path, inherited))
     readout = network.readout or ("rate" if network.model == "ping" else "mem-mean")
     refuse_what_cannot_apply(
@@ -144,6 +153,9 @@ def make_job(
     spec = make_spec(resolved, plan, sizes, readout)
     check_size(spec, plan.file.n_trials if plan.file else resolved[InputOptions].trials)
     stimulus = make_stimulus(resolved, plan, spec)
+    if plan.sample is not None and plan.sample.times_s is not None and mode not in DATASET_MODES:
+        late = late_events([plan.sample.times_s], dt_ms=stimulus.dt_ms, n_steps=stimulus.n_steps)
+        say_late(*late, t_ms=stimulus.t_ms, what="shd")
     step_constants(spec, stimulus.dt_ms)  # refuses a dt that is too coarse, before anything runs
     stimulus.check_fits(spec.n_in, spec.hidden_sizes[0])
     fresh_loop = _loop_asked(resolved, inherited)

@@ -22,6 +22,9 @@ from bridge.runs.trained_split import TrainedSplit
 
 log = logging.getLogger("pingbridge")
 
+SHD_TRIAL_MS = 1000.0
+"""Duration of a trial of shd unless --t-ms is given (Source: Cramer et al. 2022, whose recordings
+are 0.2 to 1.4 s long)."""
 SYNTHETIC_BIAS_US = 0.0002
 """Bias conductance of synthetic-spikes, per step at dt 0.1 ms (Source: pinglab)."""
 
@@ -195,6 +198,24 @@ def encoder_of(plan: StimulusPlan, given: InputOptions) -> str | None:
     if given.encoder is None and plan.kind == "dataset" and given.stim_overdrive != 1.0:
         return "events"
     return given.encoder or "steps"
+
+
+def fit_trial(resolved: Resolved, plan: StimulusPlan) -> Resolved:
+    """Return the options with the trial of shd as long as a word, where nobody said how long."""
+    if plan.dataset != "shd" or resolved.origin["t_ms"] != "default":
+        return resolved
+    network = dataclasses.replace(resolved[NetworkOptions], t_ms=SHD_TRIAL_MS)
+    return dataclasses.replace(resolved, options={**resolved.options, NetworkOptions: network})
+
+
+def say_late(n_late: int, n_events: int, *, t_ms: float, what: str) -> None:
+    """Warn about recorded events that the trial is too short for."""
+    if n_late:
+        log.warning(
+            "%s: %d of %d events (%.2g %%) lie after the end of the trial of %g ms and are left "
+            "out; a longer --t-ms takes them in", what, n_late, n_events,
+            100.0 * n_late / n_events, t_ms,
+        )  # fmt: skip
 
 
 def refuse_idle_stream(resolved: Resolved, plan: StimulusPlan) -> None:

@@ -41,7 +41,8 @@ class EvaluationSweep:
     Raises
     ------
     ValueError
-        For a dt that is not legal for the network or does not divide the trial.
+        For a dt that is not legal for the network or does not divide the trial, or frozen inputs
+        where there is nothing to freeze.
     """
 
     def __init__(
@@ -53,6 +54,11 @@ class EvaluationSweep:
         self.is_sweep = options.dt_sweep is not None
         dts = sorted(set(options.dt_sweep or (task.dt_ms,)))
         self.train_dt_ms, self.mode = train_dt_ms, options.frozen_inputs_mode
+        if self.mode is not None and not task.is_noisy:
+            raise ValueError(
+                f"--frozen-inputs-mode can't apply to {task.dataset.name}: its recorded events are "
+                "the same at every dt, which bins them and loses none; leave it out"
+            )
         self.held_dt_ms = train_dt_ms or task.dt_ms
         self.tasks = {dt: task.at(dt) for dt in dts}  # refuses a dt that does not divide t_ms
         self.index = task.dataset.test_index
@@ -76,7 +82,7 @@ class EvaluationSweep:
         from bridge.network.transport import transport
 
         task = self.tasks[dt_ms]
-        if self.mode is None or not task.is_noisy:
+        if self.mode is None:
             return task.encode(chosen, seed=seed)
         held = task.at(self.held_dt_ms).encode(chosen, seed=seed)
         return transport(

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pingbridge")
 
+LATE_SAMPLES = 200
+"""Samples whose recorded events are held against the trial: a second's reading."""
+
 
 def settle_split(job: Job, inherited: InheritedRun | None) -> tuple[Job, int | None]:
     """Return an evaluation that splits its samples as its training did, and its cap on the test.
@@ -72,8 +75,11 @@ def make_task(job: Job, *, test_cap: int | None = None, evaluates: bool = False)
     ValueError, FileNotFoundError
         If the data set can't be read or split, or asks for more than one spike per step.
     """
+    import numpy as np
+
     from bridge.datasets import catalog as datasets
     from bridge.network.task import Task
+    from bridge.runs.stimuli import say_late
 
     given, options = job.resolved[InputOptions], job.resolved[DatasetOptions]
     max_samples = options.max_samples
@@ -89,6 +95,12 @@ def make_task(job: Job, *, test_cap: int | None = None, evaluates: bool = False)
         bias_us=given.bias_us or 0.0,
         collapse=given.event_stream == "published",
     )
+    if data.events is not None:
+        looked_at = np.unique(np.linspace(0, len(data) - 1, LATE_SAMPLES).astype(np.int64))
+        say_late(
+            *task.late_events(looked_at), t_ms=task.n_steps * task.dt_ms,
+            what=f"{len(looked_at)} samples of {data.name} looked at",
+        )  # fmt: skip
     task.encode(data.test_index[:1])  # refuses an impossible rate before anything runs
     return task
 

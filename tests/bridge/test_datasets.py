@@ -392,6 +392,10 @@ def test_damaged_shd_files_are_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="sample 3 has times that are not finite"):
         read_shd_samples(path, [3])
     with h5py.File(path, "a") as file:
+        file["spikes/times"][3] = np.array([900.0], dtype=np.float16)
+    with pytest.raises(ValueError, match=r"sample 3 has times up to 900: are these milliseconds"):
+        read_shd_samples(path, [3])
+    with h5py.File(path, "a") as file:
         del file["spikes/times"]
     with pytest.raises(ValueError, match="it lacks spikes/times"):
         read_shd_labels(path)

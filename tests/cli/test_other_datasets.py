@@ -106,3 +106,76 @@ def test_a_class_without_samples_says_how_many_there_are(call):
     outcome = call("sim", "--dataset", "mnist", "--digit", "4", "--sample", "2")
     assert outcome.code == 2
     assert "mnist has 2 samples of class 4" in outcome.err
+
+
+N_EVENTS, LAST_S = 300, 0.9
+
+
+def write_words(folder, *, factor=1.0):
+    """Write 20 classes of three words each: 300 events of 0.9 s, in seconds times a factor."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    for name in ("shd_train.h5", "shd_test.h5"):
+        with h5py.File(folder / name, "w") as file:
+            times = file.create_dataset("spikes/times", (60,), dtype=h5py.vlen_dtype("float32"))
+            units = file.create_dataset("spikes/units", (60,), dtype=h5py.vlen_dtype("int32"))
+            for k in range(60):
+                times[k] = (np.arange(N_EVENTS) + 0.5) / N_EVENTS * LAST_S * factor
+                units[k] = rng.integers(0, 700, N_EVENTS)
+            file["labels"] = np.arange(60) % 20
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch):
+    folder = tmp_path / "words"
+    write_words(folder)
+    monkeypatch.setenv("PINGBRIDGE_SHD_DIR", str(folder))
+    monkeypatch.delenv("PINGLAB_SHD_DIR", raising=False)
+    return folder
+
+
+def test_a_word_is_heard_to_its_end_or_the_share_is_said(call, words):
+    whole = call("sim", "--dataset", "shd", "--digit", "3", "--dt", "1", *FAST[2:], name="run")
+    assert whole.code == 0, whole.err
+    assert whole.config["t_ms"] == 1000.0
+    assert len(inputs(whole)[0]) == N_EVENTS
+    assert "lie after" not in whole.out
+    short = call("sim", "--dataset", "shd", "--digit", "3", "--dt", "1", *FAST[2:], "--t-ms", "200",
+                 name="short")  # fmt: skip
+    # Events lie 3 ms apart: 67 of them before 200 ms.
+    assert "shd: 233 of 300 events (78 %) lie after the end of the trial of 200 ms" in short.out
+    with np.load(short.folder.parent / "short.npz", allow_pickle=False) as data:
+        assert len(data["in_spk"]) == 67
+    inherited = call("sim", "--from-dir", short.folder, "--codegen", "numpy", name="again")
+    assert inherited.config["t_ms"] == 200.0
+
+
+def test_times_in_milliseconds_are_recognised(call, words):
+    write_words(words, factor=1000.0)
+    said = call("sim", "--dataset", "shd", "--digit", "3", "--dt", "1", *FAST[2:], record=False)
+    assert said.code == 2
+    assert said.err.count("\n") == 1
+    assert "are these milliseconds? They must be seconds" in said.err
+
+
+@pytest.mark.usefixtures("words")
+def test_training_and_test_files_as_published_and_late_events(call):
+    net = ("--dataset", "shd", "--dt", "5", "--n-hidden", "8", "--w-in", "1.2", "0.12",
+           "--burn-in", "0")  # fmt: skip
+    done = call("train", *net, "--split", "official", "--t-ms", "450", "--epochs", "1", "--observe",
+                "none", name="trained", record=False)  # fmt: skip
+    assert done.code == 0, done.err
+    assert (done.config["derived"]["n_train"], done.config["derived"]["n_test"]) == (60, 60)
+    assert "120 samples of shd looked at: 18000 of 36000 events (50 %) lie after" in done.out
+    found = call("infer", "--from-dir", done.folder, "--max-samples", "7", name="inf", record=False)
+    assert found.code == 0, found.err
+    assert found.config["split"] == "official"
+    assert found.config["derived"]["n_test"] == 7
+    for flags, part in (
+        (("--seed", "3"), "recorded events without noise"),
+        (("--noise-seeds", "2"), "recorded events without noise"),
+        (("--dt-sweep", "5", "10", "--frozen-inputs-mode", "downsample"), "which bins them"),
+    ):
+        said = call("infer", "--from-dir", done.folder, *flags, name="refused", record=False)
+        assert said.code == 2, flags
+        assert part in said.err
