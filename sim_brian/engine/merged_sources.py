@@ -45,7 +45,7 @@ def merge(
         Files whose names differ by it share a namespace; the ones with it come last.
     looped : collection of str, optional
         Functions that the time loop calls. Code objects without any run once: they go into the
-        host's file, which is then compiled with less optimisation, the same arithmetic for a third
+        host's file, which is then compiled with less optimisation: the same arithmetic for a third
         of the compiler's time.
 
     Source: measured, benchmarks/simulate.py (C++), docs/cuda.md.
@@ -83,7 +83,7 @@ def merge(
     # Of a function that several files hold, the linker takes the first: not the host's.
     text = text.replace(listed[0], f"SRCS = {' '.join([*rest, *made, into])}")
     if looped is not None:
-        text += f"\n\n{Path(into).stem}.o: OPTIMISATIONS += -O1\n"
+        text += f"\n\n{Path(into).stem}.o: OPTIMISATIONS += -Og\n"
     makefile.write_text(text)
 
 

@@ -87,6 +87,7 @@ def generate(model: Model, target: str, project: Path) -> Generated:
     reports.say_what_is_written(project / f"objects.{suffix}", set(files.contents))
     if target == "cpp":
         write_only(project / "objects.cpp", set(files.contents))
+        names_by_reference(project / "objects.cpp")
         rarely_ask_the_time(project / "network.cpp")
         looped = set(_LOOPED.findall((project / "main.cpp").read_text()))
         n_units = 1 if len(looped) <= PER_UNIT else 2
@@ -122,6 +123,17 @@ def write_only(source: Path, names: set[str]) -> None:
         return
     kept = [block for block, (name,) in zip(blocks, found, strict=True) if name in names]
     source.write_text(text[:begin] + head + "".join(kept) + text[end:])
+
+
+_NAME = re.compile(r"\bstd::string (varname|filename)(?=[,)])")
+
+
+def names_by_reference(source: Path) -> None:
+    """Let a generated program pass the names of its variables without copying them.
+
+    Copies of strings, in a call for each variable, are a sixth of the compiler's work on the file.
+    """
+    source.write_text(_NAME.sub(r"const std::string& \1", source.read_text()))
 
 
 _CLOCK_RESETS = re.compile(
