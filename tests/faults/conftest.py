@@ -59,6 +59,10 @@ def place(tmp_path, shared, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def finished(place, first_run) -> Callable[[Command], Path]:
-    """Return a function: a copy of a finished run of a command, as ``run`` in the own folder."""
-    return lambda command: Path(shutil.copytree(first_run(command), place / "run", symlinks=True))
+def finished(place, first_run) -> Callable[..., Path]:
+    """Return a function: a copy of a finished run of a command in the own folder."""
+
+    def copied(command: Command, name: str = "run") -> Path:
+        return Path(shutil.copytree(first_run(command), place / name, symlinks=True))
+
+    return copied
