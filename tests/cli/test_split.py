@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from bridge.datasets import catalog
@@ -98,15 +99,28 @@ def test_infer_refuses_another_split(call, trained):
     assert "--split official contradicts the training" in found.err
 
 
-def test_a_picture_says_of_which_part_its_sample_is(call, trained):
-    from bridge.datasets.catalog import load
+def test_a_picture_says_of_which_part_its_sample_is(call, trained, monkeypatch):
+    from scope.oscilloscope import pictures
 
+    titles = []
+    draw = pictures.draw_oscilloscope
+
+    def seen(view, **more):
+        titles.append(view.title)
+        return draw(view, **more)
+
+    monkeypatch.setattr(pictures, "draw_oscilloscope", seen)
     learned, tested, _ = catalog.part_positions("scikit", max_samples=600)
-    labels = load("scikit").labels
-    for part, places in (("training sample", learned), ("test sample", tested)):
+    unused = np.setdiff1d(np.arange(1797), [*learned, *tested])
+    labels = catalog.load("scikit").labels
+    parts = {"training sample": learned, "test sample": tested, "unused sample": unused}
+    for part, places in parts.items():
         place = int(places[0])
         number = int((labels[:place] == labels[place]).sum())
-        shown = call("sim", "--from-dir", trained, "--digit", labels[place], "--sample", number,
+        shown = call("image", "--from-dir", trained, "--digit", labels[place], "--sample", number,
                      "--codegen", "numpy", name=part.split()[0], record=False)  # fmt: skip
         assert shown.code == 0, shown.err
         assert f"; {part} of the training" in shown.out
+        assert titles[-1].endswith(f"({part})")
+    drawn = call("sim", *NETWORK, "--digit", "3", "--codegen", "numpy", name="drawn", record=False)
+    assert "of the training" not in drawn.out
