@@ -186,11 +186,10 @@ class Executable:
         other = []
         with contextlib.ExitStack() as stack:
             complaints = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
-            environment = os.environ | {reports.PARENT: str(os.getpid())}
             try:
                 process = stack.enter_context(
                     running(
-                        command, cwd=self.project, env=environment, stdin=subprocess.DEVNULL,
+                        command, cwd=self.project, stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE, stderr=complaints, text=True, errors="replace",
                     )
                 )  # fmt: skip

@@ -23,8 +23,6 @@ WROTE = "pingbridge-wrote"
 """Begins a line with the name of a result and the bytes that it has."""
 LOST = "pingbridge-lost"
 """Begins a line with the name of a result that could not be written, its bytes, and why."""
-PARENT = "PINGBRIDGE_PARENT"
-"""Environment variable with the number of the process that a program must not outlive."""
 
 _RESULT_CLASS = r"""
 #include <cerrno>
@@ -74,9 +72,7 @@ public:
 """.replace("LOST", LOST).replace("WROTE", WROTE)
 
 _WATCH = r"""
-#include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <sys/time.h>
 #include <unistd.h>
 namespace {
@@ -84,10 +80,7 @@ pid_t pingbridge_parent = 0;
 void pingbridge_look(int) { if (getppid() != pingbridge_parent) _exit(1); }
 // End when the process that wants the results is gone, however it went.
 void pingbridge_watch() {
-    const char* wanted = std::getenv("PARENT");
-    if (!wanted) return;
-    pingbridge_parent = getppid();  // that process, or what it starts programs with
-    if (kill(std::atol(wanted), 0) != 0 && errno == ESRCH) _exit(1);
+    pingbridge_parent = getppid();
     struct sigaction action = {};
     action.sa_handler = pingbridge_look;
     action.sa_flags = SA_RESTART;
@@ -96,7 +89,7 @@ void pingbridge_watch() {
     setitimer(ITIMER_REAL, &each_half_second, NULL);
 }
 }
-""".replace("PARENT", PARENT)
+"""
 
 WATCH_PARENT = "pingbridge_watch();"
 """First statement of a program that :func:`watch_parent` has put its function into."""
