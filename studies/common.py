@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,32 @@ def open_run(
         folder, mode=mode, config=config, argv=ARGV, wipe=options.wipe_dir,
         latest=ARTIFACTS / LATEST if bare else None, **{"repeat": "same", **how},
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def execution_noted(run: RunFolder, asked: str, **more: Any) -> Iterator[None]:
+    """Note in config.json what Brian2 ran on inside the block.
+
+    Parameters
+    ----------
+    run : RunFolder
+    asked : str
+        The target that was asked for: it is noted where other processes have chosen.
+    more
+        Further entries of ``execution``.
+    """
+    from sim_brian.engine.program import noted_targets
+
+    with noted_targets() as found:
+        try:
+            yield
+        finally:
+            if found or "execution" not in run.config:
+                targets = sorted(found) or [asked]
+                device = "cuda" if "cuda" in targets else "cpu"
+                target: Any = targets if len(targets) > 1 else targets[0]
+                about = {"backend": "brian", "codegen": target, **more}
+                run.update_config({"execution": about, "provenance": {"device": device}})
 
 
 def refuse_recording(mode: str, given: dict[str, Any]) -> None:

@@ -308,7 +308,8 @@ class RunFolder:
     def _describe(self, goes_on: bool) -> None:
         """Write config.json and run.sh; a run that goes on keeps those of the first start."""
         if goes_on:
-            before = (read_config(self.folder) or {}).get("provenance", {})
+            held = read_config(self.folder) or {}
+            before = held.get("provenance", {})
             now = {
                 "started_at": self.config["provenance"].get("started_at"),
                 "run_id": self.run_id,
@@ -316,6 +317,10 @@ class RunFolder:
             }
             resumed = [*before.get("resumed", ()), now]
             self.config["provenance"] = {**self.config["provenance"], "resumed": resumed}
+            # Where nothing is left to be run, the results are of the start before.
+            self.config |= {key: held[key] for key in ("execution",) if key in held}
+            if "device" in before:
+                self.config["provenance"].setdefault("device", before["device"])
         self._write_config(ended={"state": "running"})
         script = self.folder / "run.sh"
         if not (goes_on and script.is_file()):

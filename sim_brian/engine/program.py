@@ -92,6 +92,29 @@ class EngineOptions:
         return f"{self.fast_math}" if self.dtype == "float64" else f"{self.fast_math} {self.dtype}"
 
 
+_noting: list[set[str]] = []
+
+
+@contextlib.contextmanager
+def noted_targets() -> Iterator[set[str]]:
+    """Give the targets that are chosen for programs inside the block, whatever the thread.
+
+    What other processes choose for themselves is not seen.
+    """
+    found: set[str] = set()
+    _noting.append(found)
+    try:
+        yield found
+    finally:
+        _noting[:] = [one for one in _noting if one is not found]
+
+
+def _note(target: str) -> str:
+    for one in list(_noting):
+        one.add(target)
+    return target
+
+
 class Program:
     """A model made ready on one target; :meth:`run` may be called many times."""
 
@@ -236,7 +259,7 @@ def choose_target(model: Model, options: EngineOptions) -> str:
                 f"--codegen {options.target}: the program in {options.program} is made for "
                 f"--codegen {made.target}"
             )
-        return made.target
+        return _note(made.target)
     if options.target == "auto":
         choice = cost.choose(
             model.workload,
@@ -246,7 +269,7 @@ def choose_target(model: Model, options: EngineOptions) -> str:
             variant=options.variant,
         )
         log.info("codegen: %s (auto: %s)", choice.target, choice.reason)
-        return choice.target
+        return _note(choice.target)
     _check_random(model, options.target)
     missing = toolchain.missing_for(options.target)
     if missing is None:
@@ -257,11 +280,11 @@ def choose_target(model: Model, options: EngineOptions) -> str:
                 "the GPU's driver does not tell its compute capability; name it: "
                 f"--compute-capability {', '.join(cuda_toolkit.capabilities()) or '9.0'}"
             )
-        return options.target
+        return _note(options.target)
     if options.target == "cuda" or options.fast_math:
         raise ValueError(missing)
     log.warning("%s; running with --codegen numpy instead", missing)
-    return "numpy"
+    return _note("numpy")
 
 
 def _check_random(model: Model, target: str) -> None:

@@ -19,6 +19,7 @@ from bridge.runs.groups_clustered import (
     SpikeFileOptions,
 )
 from studies.clustered.runs import (
+    IN_NUMPY,
     analysis_settings,
     applied_perturbations,
     claim,
@@ -33,6 +34,7 @@ from studies.clustered.runs import (
     value_runs,
     with_duration,
 )
+from studies.common import execution_noted
 
 if TYPE_CHECKING:
     from bridge.clustered.config import ClusteredConfig
@@ -90,7 +92,8 @@ def _repeats(mode: str, given: dict[str, Any], config: str, save_dir: str, n: in
                 out.path("metadata/perturbations.npz"), applied_perturbations(parsed, duration_s),
                 logger,
             )  # fmt: skip
-        with repeater.repeats() as found:
+        asked = resolved[SimulationOptions].backend
+        with execution_noted(out, asked), repeater.repeats() as found:
             log.info("%d runs in %s", len(found), out.folder / "data")
             _analyse(out, parsed, resolved, repeater.files)
 
@@ -211,6 +214,7 @@ def analyze(**given: Any) -> None:
         default = _beside(options.spikes) / "analyze"
         folder = own_folder(where.save_dir, default, mode, resolved, read)
         with open_folder(mode, folder, resolved, read) as out:
+            out.update_config(IN_NUMPY)
             _write_analysis(out, analyzer)
     _tell(analyzer, options)
 

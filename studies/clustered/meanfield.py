@@ -17,7 +17,7 @@ from bridge.runs.groups_clustered import (
     RangeOptions,
     StartOptions,
 )
-from studies.clustered.runs import contents, open_folder, own_folder
+from studies.clustered.runs import IN_NUMPY, contents, open_folder, own_folder
 
 if TYPE_CHECKING:
     from bridge.runs.folder import RunFolder
@@ -63,6 +63,7 @@ def solve(**given: Any) -> None:
         if k > q:
             raise ValueError(f"--active-clusters {k}: there are {q} clusters")
     with folder as out:
+        out.update_config(IN_NUMPY)
         found = stager.run(n_runs=resolved[StartOptions].n_runs)
         _copy_config(out, stager.config.content)
         out.write("data/outputs.npz", lambda p: write_npz(p, found))
@@ -128,6 +129,7 @@ def landscape(**given: Any) -> None:
     grid_axes(len(options.focus_pops), options.grid_density_hz, pairs)
     stager.model.check_focus(options.focus_pops)
     with folder as out:
+        out.update_config(IN_NUMPY)
         found = stager.run(
             focus_pops=options.focus_pops, grid_density=options.grid_density_hz, grid_lims=pairs,
             potential_rule=options.potential_rule,
@@ -168,6 +170,7 @@ def bifurcation(**given: Any) -> None:
         populations=options.populations, **_settings(resolved),
     )  # fmt: skip
     with folder as out:
+        out.update_config(IN_NUMPY)
         rows = diagram.rows(n_runs=resolved[StartOptions].n_runs)
         critical = diagram.critical(tolerance=options.tolerance)
         _copy_config(out, diagram.content)

@@ -22,7 +22,7 @@ from bridge.runs.groups_clustered import (
     StepParallelOptions,
 )
 from bridge.runs.options import parameters
-from studies.common import ARGV
+from studies.common import ARGV, execution_noted
 
 if TYPE_CHECKING:
     from bridge.clustered.config import ClusteredConfig
@@ -36,6 +36,10 @@ DESCRIBED = (
     "metadata/perturbations", "metadata/run.log", "metadata/seeds.txt", "metadata/sweep.log",
 )  # fmt: skip
 """Files of a run folder that say what was asked for; the rest are results."""
+IN_NUMPY: dict[str, Any] = {
+    "execution": {"backend": "numpy", "dtype": "float64"}, "provenance": {"device": "cpu"},
+}  # fmt: skip
+"""What config.json says of a command that runs no network."""
 
 log = logging.getLogger("pingbridge")
 
@@ -267,7 +271,8 @@ class ValueRuns:
         with folder as out, job:
             claim(out, "configs", "metadata")
             self._describe(out, logger)
-            found = dict(job.results(runner, label="runs", **noted(job, logger)))
+            with execution_noted(out, self.resolved[SimulationOptions].backend):
+                found = dict(job.results(runner, label="runs", **noted(job, logger)))
             n = len(self.seeds)
             yield (
                 out,

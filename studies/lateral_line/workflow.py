@@ -30,6 +30,7 @@ from bridge.runs.resolve import Resolved
 from sim_brian.engine.program import EngineOptions
 from sim_brian.engine.toolchain import missing_for
 from sim_brian.lateral_line.train import Weights
+from studies.common import execution_noted
 from studies.lateral_line.owner import SUMMARY_FILE, Owner
 from studies.lateral_line.seeds import SeedTask, SeedWork
 from studies.stored import Stored, task_runner
@@ -77,18 +78,18 @@ def run(resolved: Resolved, argv: Sequence[str]) -> None:
         for name in ("artifacts", "figures") if plan.options.figures else ("artifacts",):
             folder.folder_of_files(name)
         folder.write_json(PARAMS_FILE, plan.to_json())
-        folder.update_config({"execution": {"codegen": engine.target}})
         _tell(plan)
         task = task_runner(
             functools.partial(SeedTask, owner, engine), jobs=plan.workers.jobs,
             scheduler=plan.workers.scheduler,
         )  # fmt: skip
         rows = []
-        for k, row in job.results(lambda seeds: task([left[seed] for seed in seeds])):
-            rows.append(row)
-            _copy(owner.copies_of_weights(plan.seeds[k]))
-            for line in console_lines(row) if plan.seeds[k] in left else ():
-                log.info("%s", line)
+        with execution_noted(folder, engine.target, fast_math=engine.fast_math):
+            for k, row in job.results(lambda seeds: task([left[seed] for seed in seeds])):
+                rows.append(row)
+                _copy(owner.copies_of_weights(plan.seeds[k]))
+                for line in console_lines(row) if plan.seeds[k] in left else ():
+                    log.info("%s", line)
         folder.write_json(SUMMARY_FILE, run_summary(plan, rows))
         if len(rows) > 1:
             for line in several_seeds_lines(rows):

@@ -21,10 +21,12 @@ from studies.common import choose_folder, headline, open_run, resolve_options
 from studies.oscilloscope.backends import check, on_brian, on_torch, report_json
 
 if TYPE_CHECKING:
+    from bridge.recording import Recording
     from bridge.runs.inherit import InheritedRun
     from bridge.runs.job import Job
     from bridge.runs.resolve import Resolved
     from scope.figures.crosscheck import Compared
+    from studies.oscilloscope.backends import Ran
 
 log = logging.getLogger("pingbridge")
 
@@ -51,8 +53,11 @@ def crosscheck(**given: Any) -> None:
     folder = choose_folder("crosscheck", options, config)
     with open_run("crosscheck", folder, options, config) as run:
         log.info("%s", headline(jobs[0]))
+        runs: list[dict[str, Any]] = []
         for job in jobs:
-            compared += _compare(job, run_on, run_torch, resolved)
+            compared += _compare(job, run_on, run_torch, resolved, runs)
+        device = "cuda" if any(one["device"] == "cuda" for one in runs) else "cpu"
+        run.update_config({"execution": {"runs": runs}, "provenance": {"device": device}})
         report = report_json([one.to_json() for one in compared])
         paths = [
             run.write_json("crosscheck.json", report),
@@ -111,17 +116,25 @@ def _said_already() -> Iterator[None]:
 
 
 def _compare(
-    job: Job, run_on: dict[str, Any], run_torch: Any, resolved: Resolved
-) -> list[Compared]:
-    """Run one job on every target and in torch; print what the comparisons say."""
+    job: Job, run_on: dict[str, Any], run_torch: Any, resolved: Resolved,
+    runs: list[dict[str, Any]],
+) -> list[Compared]:  # fmt: skip
+    """Run one job on every target and in torch; print what the comparisons say.
+
+    How each of them ran is appended to `runs`.
+    """
     from scope.figures.crosscheck import Compared
+
+    def noted(ran: Ran) -> Recording:
+        runs.append({"dt": job.stimulus.dt_ms, "device": ran.device, **ran.execution})
+        return ran.recording
 
     traces = resolved[RunOptions].record_traces
     options = resolved[CrosscheckOptions]
-    mirrored = run_torch(job, traces=traces).recording
+    mirrored = noted(run_torch(job, traces=traces))
     compared = []
     for run_brian in run_on.values():
-        recording = run_brian(job, traces=traces).recording
+        recording = noted(run_brian(job, traces=traces))
         report = check(job, recording, mirrored, run_brian, run_torch, options=options)
         one = Compared(check=report, one=recording, other=mirrored, burn_in_ms=job.burn_in_ms)
         for line in [*report.lines(), f"  {one.gamma_line()}"]:

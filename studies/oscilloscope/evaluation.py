@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bridge.runs.groups import ExecutionOptions
 from bridge.runs.groups_train import EvaluationOptions
-from studies.common import engine_options
+from studies.common import engine_options, execution_noted
 from studies.oscilloscope import learning as shared
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from bridge.network.stimulus import Stimulus
     from bridge.network.task import Task
     from bridge.recording import Recording
+    from bridge.runs.folder import RunFolder
     from bridge.runs.job import Job
 
 log = logging.getLogger("pingbridge")
@@ -97,6 +100,8 @@ class EvaluationBackend:
 
     evaluate: Callable[[EvaluationSweep, float, int], Evaluation]
     record: Callable[[Stimulus], Recording]
+    noting: Callable[[RunFolder], AbstractContextManager[None]]
+    """Given the run folder, a block at whose end config.json says how it ran."""
 
 
 def evaluation_backend(name: str, job: Job, *, alone: bool) -> EvaluationBackend:
@@ -132,13 +137,20 @@ def evaluation_backend(name: str, job: Job, *, alone: bool) -> EvaluationBackend
         def sample_in_brian(stimulus: Stimulus) -> Recording:
             return simulate(job.spec, job.weights, stimulus, seed=job.seed, engine=engine)[0]
 
-        return EvaluationBackend(evaluate=in_brian, record=sample_in_brian)
+        def noting_brian(run: RunFolder) -> AbstractContextManager[None]:
+            return execution_noted(run, engine.target, dtype=engine.dtype)
+
+        return EvaluationBackend(evaluate=in_brian, record=sample_in_brian, noting=noting_brian)
     from train_torch.network.evaluate import evaluate as evaluate_torch
     from train_torch.network.simulate import record
 
-    kernel = shared.check_kernel(
-        job, shared.make_network(job, weights=job.weights, dt_ms=job.stimulus.dt_ms)
-    )
+    network = shared.make_network(job, weights=job.weights, dt_ms=job.stimulus.dt_ms)
+    kernel = shared.check_kernel(job, network)
+
+    @contextlib.contextmanager
+    def noting_torch(run: RunFolder) -> Iterator[None]:
+        run.update_config(shared.torch_execution(job, network))
+        yield
 
     def in_torch(sweep: EvaluationSweep, dt_ms: float, noise_seed: int) -> Evaluation:
         n_batches = -(-len(sweep.index) // 64)
@@ -153,7 +165,7 @@ def evaluation_backend(name: str, job: Job, *, alone: bool) -> EvaluationBackend
         network = shared.make_network(job, weights=job.weights, dt_ms=stimulus.dt_ms)
         return record(network, stimulus, kernel=kernel)
 
-    return EvaluationBackend(evaluate=in_torch, record=sample_in_torch)
+    return EvaluationBackend(evaluate=in_torch, record=sample_in_torch, noting=noting_torch)
 
 
 Found = Mapping[str, Mapping[float, Sequence["Evaluation"]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,13 @@ def infer(**given: Any) -> None:
     folder = choose_folder("infer", run_options, config)
     with open_run("infer", folder, run_options, config) as run:
         log.info("infer %s", headline(job, of_sample=False))
-        points = evaluate_at_all(job, sweep, runners)
+        with contextlib.ExitStack() as noting:
+            for backend in reversed(runners.values()):  # what the first one notes stays
+                noting.enter_context(backend.noting(run))
+            beside = None if alone else run.config["execution"]
+            points = evaluate_at_all(job, sweep, runners)
+        if beside is not None:
+            run.update_config({"execution": {**run.config["execution"], "compared_with": beside}})
         write_evaluation(job, sweep, points, run)
         if options.observe is not None:
             observe_evaluation(job, sweep, runners[backends[0]], run)

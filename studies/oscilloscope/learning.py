@@ -137,6 +137,21 @@ def check_kernel(job: Job, network: SpikingNetwork) -> str:
     return name
 
 
+def torch_execution(job: Job, network: SpikingNetwork) -> dict[str, Any]:
+    """Return what config.json says of how torch runs a network: ``execution`` and device."""
+    from train_torch.kernels.choice import choose_kernel, name_of
+
+    options, device = job.resolved[ExecutionOptions], network.device
+    kernel = choose_kernel(options.train_kernel, device, only_eager=None)
+    return {
+        "execution": {
+            "backend": "torch", "dtype": str(network.dtype).removeprefix("torch."),
+            "deterministic": options.deterministic, "train_kernel": name_of(kernel),
+        },
+        "provenance": {"device": device.type},
+    }  # fmt: skip
+
+
 def refuse_brian_flags(resolved: Resolved, mode: str) -> None:
     """Refuse flags that only mean something to Brian2."""
     options = resolved[ExecutionOptions]

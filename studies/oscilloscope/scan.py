@@ -12,6 +12,7 @@ from bridge.runs.groups_scan import SCAN_GROUPS, ParallelOptions
 from studies.common import (
     choose_folder,
     engine_options,
+    execution_noted,
     headline,
     open_run,
     refuse_recording,
@@ -114,15 +115,16 @@ def _scan(sweep: Sweep, engine: EngineOptions, run: RunFolder, stored: Stored) -
     measure = functools.partial(measure_run, stim_window_ms=sweep.stim_window_ms)
     run.folder_of_files(UNFINISHED)
     rows: list[dict[str, Any]] = []
-    for k, result in stored.results(
-        sweep_runner(sweep, engine, measure=measure, corners=sweep.corners),
-        label=f"scan {' x '.join(sweep.variables)}",
-    ):
-        row = dict(result)
-        line = row.pop("line")
-        rows.append({"frame": k + 1, **points[k], **row})
-        log.info("%0*d/%d %s  %s", len(str(len(points))), k + 1, len(points),
-                 point_text(points[k]), line)  # fmt: skip
+    with execution_noted(run, engine.target, dtype=engine.dtype):
+        for k, result in stored.results(
+            sweep_runner(sweep, engine, measure=measure, corners=sweep.corners),
+            label=f"scan {' x '.join(sweep.variables)}",
+        ):
+            row = dict(result)
+            line = row.pop("line")
+            rows.append({"frame": k + 1, **points[k], **row})
+            log.info("%0*d/%d %s  %s", len(str(len(points))), k + 1, len(points),
+                     point_text(points[k]), line)  # fmt: skip
     write_tables(sweep, rows, run)
     ceiling = None
     if sweep.variables == ("dt",):

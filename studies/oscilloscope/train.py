@@ -59,7 +59,7 @@ def train(**given: Any) -> None:
         "train", folder, run_options, config, repeat="resume" if options.resume else "never",
         resume_flag="--resume",
     ) as run:  # fmt: skip
-        run.update_config({"provenance": {"device": network.device.type}})
+        run.update_config(shared.torch_execution(job, network))
         train_in(job, network, task, split, settings, run)
 
 

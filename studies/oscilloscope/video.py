@@ -10,6 +10,7 @@ from bridge.runs.groups_scan import VIDEO_GROUPS, FilmOptions
 from studies.common import (
     choose_folder,
     engine_options,
+    execution_noted,
     headline,
     open_run,
     refuse_recording,
@@ -50,11 +51,13 @@ def video(**given: Any) -> None:
     folder = choose_folder("video", options, config, goes_on=True)
     job = stored_runs(sweep, points, "recordings", folder)
     with open_run("video", folder, options, config) as run, job:
-        _film(sweep, engine, run, job)
+        with execution_noted(run, engine.target, dtype=engine.dtype):
+            rows = _film(sweep, engine, run, job)
+        write_tables(sweep, rows, run)
 
 
-def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder, stored: Stored) -> None:
-    """Simulate and draw, side by side; write the video and the table."""
+def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder, stored: Stored) -> list[Any]:
+    """Simulate and draw, side by side; write the video and return the rows of the table."""
     import functools
     import time
 
@@ -110,5 +113,5 @@ def _film(sweep: Sweep, engine: EngineOptions, run: RunFolder, stored: Stored) -
                      point_text(point), line)  # fmt: skip
         for _ in results:  # lets the workers go
             raise AssertionError("a film has more recordings than frames")
-    write_tables(sweep, film.rows, run)
     log.info("wrote %s: %d frames in %.1f s", target, n_frames, time.perf_counter() - begin)
+    return film.rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,13 @@ from bridge.runs.groups_rate import (
     RateTaskOptions,
     RateTrainRunOptions,
 )
-from studies.common import ARGV, own_folder, resolve_options
+from studies.common import ARGV, execution_noted, own_folder, resolve_options
 
 if TYPE_CHECKING:
     from bridge.rate_to_spike.model_file import RateModel
     from bridge.runs.folder import RunFolder
     from bridge.runs.resolve import Resolved
+    from sim_brian.engine.program import EngineOptions
     from studies.rate_to_spike.from_options import Chosen
 
 
@@ -59,6 +61,10 @@ def train(**given: Any) -> None:
         repeat="resume" if goes_on else "never",
         resume_flag=None if learning.resume else "--resume",
     ) as run:  # fmt: skip
+        run.update_config({
+            "execution": {"backend": "torch", "dtype": options.dtype},
+            "provenance": {"device": net.w.device.type},
+        })  # fmt: skip
         train_in(
             run, net, task, resolved[RateNetworkOptions].decay_taus,
             from_options.training_params(resolved), learning, seed=options.seed,
@@ -86,13 +92,12 @@ def search(**given: Any) -> None:
     )  # fmt: skip
     if not options.wipe_dir:
         refuse_other_search(folder, models, factors, how)
-    with RunFolder(
+    run_folder = RunFolder(
         folder, mode="rate search", config=config, argv=ARGV, wipe=options.wipe_dir, repeat="same",
         inputs=inputs, protect=paths,
-    ) as run:  # fmt: skip
-        search_in(
-            run, models, factors, how, skip_done=resolved[RateSearchOptions].skip_done
-        )  # fmt: skip
+    )  # fmt: skip
+    with run_folder as run, _noted(run, how.engine):
+        search_in(run, models, factors, how, skip_done=resolved[RateSearchOptions].skip_done)
 
 
 def convert(**given: Any) -> None:
@@ -103,7 +108,7 @@ def convert(**given: Any) -> None:
     resolved, _ = resolve_options("rate convert", given, RATE_CONVERT_GROUPS)
     chosen, how = from_options.chosen_model(resolved), from_options.search_options(resolved)
     warn_of_seen_trials(chosen, how)
-    with _run_folder(resolved, "rate convert", chosen) as run:
+    with _run_folder(resolved, "rate convert", chosen) as run, _noted(run, how.engine):
         convert_in(run, chosen, how)
 
 
@@ -116,7 +121,7 @@ def eval_(**given: Any) -> None:
     chosen, how = from_options.chosen_model(resolved), from_options.search_options(resolved)
     wanted = resolved[RateEvalOptions]
     warn_of_seen_trials(chosen, how)
-    with _run_folder(resolved, "rate eval", chosen) as run:
+    with _run_folder(resolved, "rate eval", chosen) as run, _noted(run, how.engine):
         evaluate_in(
             run, chosen, how, all_trial_types=wanted.all_trial_types, plots=wanted.plots
         )  # fmt: skip
@@ -134,11 +139,16 @@ def plot(**given: Any) -> None:
     if start_ms >= end_ms:
         raise ValueError(f"--start {start_ms:g} ms leaves nothing of {end_ms:.0f} ms")
     engine = from_options.engine_of(resolved)
-    with _run_folder(resolved, "rate plot", chosen) as run:
+    with _run_folder(resolved, "rate plot", chosen) as run, _noted(run, engine):
         draw_in(
             run, chosen, seed=resolved[RateRunOptions].seed,
             rectify=from_options.rectify_of(resolved), start_ms=start_ms, engine=engine,
         )  # fmt: skip
+
+
+def _noted(run: RunFolder, engine: EngineOptions | None) -> AbstractContextManager[None]:
+    assert engine is not None  # every command chooses one
+    return execution_noted(run, engine.target, dtype=engine.dtype)
 
 
 def _content(models: Sequence[RateModel], *more: float) -> str:

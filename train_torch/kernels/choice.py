@@ -59,6 +59,13 @@ def choose_kernel(name: str, device: torch.device, *, only_eager: str | None) ->
     return CppKernel()
 
 
+def name_of(kernel: Kernel | None) -> str:
+    """Return which of `KERNELS` a kernel is."""
+    if kernel is None:
+        return "eager"
+    return "cpp" if isinstance(kernel, CppKernel) else "function"
+
+
 @functools.cache
 def _on_cuda(index: int) -> Kernel:
     """Return the kernel of a GPU, which keeps its graphs from call to call."""
