@@ -93,8 +93,9 @@ def read_bytes(path: Path, *, most: int = TEXT_BYTES) -> bytes:
         If it is longer, or no ordinary file.
     """
     with open_ordinary(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        long = os.fstat(file.fileno()).st_size > most
+        content = b"" if long else file.read(most + 1)  # it may be growing
+    if long or len(content) > most:
         raise FileContentError(f"{path} is longer than {in_words(most)}, the most that is read")
     return content
 

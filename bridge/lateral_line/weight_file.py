@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,15 @@ def read_weights(path: Path, wiring: Wiring) -> SavedWeights:
     ValueError
         If it is damaged, or holds the weights of another network.
     """
-    found = read_npz(path)
+    most = max(len(wiring.ll_mon_i), len(wiring.mon_ts_i))
+
+    def check(name: str, shape: tuple[int, ...]) -> None:
+        if math.prod(shape) > most:
+            raise FileContentError(f"{path} holds another network: {name} has shape {shape}")
+
+    known = {f"{projection}_{part}" for projection in ("ll_mon", "mon_ts") for part in "ij"}
+    known |= {"ll_mon_w_mV", "ll_mon_w_init_mV", "mon_ts_w"}
+    found = read_npz(path, lambda name: name in known, check)
     to_mon = _places(path, found, "ll_mon", wiring.ll_mon_i, wiring.ll_mon_j)
     to_ts = _places(path, found, "mon_ts", wiring.mon_ts_i, wiring.mon_ts_j)
     initial = "ll_mon_w_init_mV" in found
