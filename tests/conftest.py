@@ -22,22 +22,45 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
-_loaded = 0
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long tests first, so that no worker is alone with one at the end.
+
+    Those that share a cluster follow one another: one worker then starts one, not each its own.
+    """
+    items.sort(key=lambda item: (
+        item.get_closest_marker("slow") is None, "cluster" not in getattr(item, "fixturenames", ())
+    ))  # fmt: skip
+
+
+class _Garbage:
+    """Keeps what the imports left out of later collections.
+
+    Brian2 collects garbage at the begin of every run; with torch, sympy and the rest in memory that
+    takes longer than a small run itself (a third of the whole suite).
+    """
+
+    loaded = 0
+
+    def set_modules_aside(self) -> None:
+        if len(sys.modules) > self.loaded + 50:
+            gc.collect()
+            gc.freeze()
+            self.loaded = len(sys.modules)
+
+
+_GARBAGE = _Garbage()
+
+
+def pytest_collection_finish() -> None:
+    """Set aside what the test files import."""
+    _GARBAGE.set_modules_aside()
 
 
 @pytest.fixture(autouse=True)
 def loaded_modules_are_not_searched_for_garbage():
-    """Keep what the imports left out of later collections.
-
-    Brian2 collects garbage at the begin of every run; with torch, sympy and the rest in memory that
-    takes longer than a small run itself.
-    """
-    global _loaded
+    """Set aside what a test has imported."""
     yield
-    if "brian2" in sys.modules and len(sys.modules) > _loaded + 50:
-        gc.collect()
-        gc.freeze()
-        _loaded = len(sys.modules)
+    _GARBAGE.set_modules_aside()
 
 
 @pytest.fixture(scope="session")
