@@ -98,6 +98,7 @@ class Job:
         return self.resolved.to_json() | {"derived": self._derived()}
 
     def _derived(self) -> dict[str, Any]:
+        path = self.weights_from
         return {
             "n_in": self.spec.n_in,
             "hidden_sizes": list(self.spec.hidden_sizes),
@@ -109,7 +110,7 @@ class Job:
             "encoder": encoder_of(self.plan, self.resolved[InputOptions]),
             "burn_in_ms": self.burn_in_ms,
             "bias_us_per_step": self.stimulus.bias_us,
-            "weights_from": str(self.weights_from) if self.weights_from else None,
+            "weights_from": str(path.absolute()) if path else None,
         }
 
 

@@ -60,7 +60,7 @@ def write_evaluation(
         "input_rate": rate_hz,
         "t_ms": job.stimulus.t_ms,
         "dataset": given.dataset,
-        "load_weights": str(job.weights_from),
+        "load_weights": run.config["derived"]["weights_from"],
         "frozen_inputs_mode": sweep.mode,
         "noise_seeds": list(sweep.noise_seeds),
         "backend": first if len(found) == 1 else "both",
