@@ -36,6 +36,8 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         If the folder of `path` does not exist.
     ValueError
         If `path` is a folder.
+    OSError
+        If it can't be written; names `path`, not the temporary name.
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give a file name")
@@ -49,6 +51,12 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         os.replace(partial, path)
         if durable:
             _flush(path.parent)
+    except OSError as error:
+        if error.filename is not None and str(error.filename) != str(partial):
+            raise
+        if error.errno is None:  # NumPy says how much was written, and not where
+            raise OSError(f"{path} can't be written ({error})") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()

@@ -51,8 +51,9 @@ def test_a_disk_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(atomic.os, "fsync", fail)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(OSError, match="Input/output error") as caught:
         write_text(path, "new")
+    assert caught.value.filename == str(path)
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
@@ -64,6 +65,32 @@ def test_a_file_system_that_knows_no_flush_is_written_all_the_same(tmp_path, mon
     monkeypatch.setattr(atomic.os, "fsync", unknown)
     write_text(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    def no_room(partial):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def numpy_says(partial):
+        raise OSError("60000 requested and 36736 written")
+
+    def locked(partial):
+        raise PermissionError(errno.EACCES, "Permission denied", str(partial))
+
+    def elsewhere(partial):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/other")
+
+    path = tmp_path / "a.txt"
+    for writer, kind, message in (
+        (no_room, OSError, f"No space left on device: '{path}'"),
+        (numpy_says, OSError, f"{path} can't be written (60000 requested and 36736 written)"),
+        (locked, PermissionError, f"Permission denied: '{path}'"),
+        (elsewhere, FileNotFoundError, "No such file or directory: '/other'"),
+    ):
+        with pytest.raises(kind) as caught:
+            write_atomically(path, writer)
+        assert message in str(caught.value)
+        assert atomic.PARTIAL_PREFIX not in str(caught.value)
 
 
 def test_an_error_on_the_way_leaves_nothing(tmp_path):
