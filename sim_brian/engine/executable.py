@@ -20,7 +20,7 @@ from bridge.children import running
 from sim_brian.engine import reports
 from sim_brian.engine.circuit import RawRun
 from sim_brian.engine.cuda.errors import explain, is_chatter
-from sim_brian.engine.reports import PROGRESS, Report
+from sim_brian.engine.reports import LOST, PROGRESS, Report
 
 _LIBRARY = "error while loading shared libraries"
 
@@ -200,7 +200,9 @@ class Executable:
                 if line.startswith(PROGRESS):
                     if progress is not None:
                         progress(float(line.split()[1]))
-                elif not report.takes(line) and (self.target != "cuda" or not is_chatter(line)):
+                elif not report.takes(line) and (
+                    self.target != "cuda" or line.startswith(LOST) or not is_chatter(line)
+                ):
                     other.append(line.strip())
             process.wait()
             complaints.seek(0)

@@ -165,6 +165,9 @@ def test_a_full_disk_is_an_error_and_room_heals_it(compiler, tmp_path, monkeypat
 
 @pytest.mark.compiler
 @pytest.mark.slow
+# brian2cuda leaves files to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_gpu_program_is_checked_alike(emulated_gpu, tmp_path):
     model = model_of(traces=True)
     with open_program(model, EngineOptions(target="cuda")) as made:
