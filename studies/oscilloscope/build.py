@@ -49,6 +49,8 @@ def _build(job: Job, engine: EngineOptions, run: RunFolder) -> None:
     traces = job.resolved[RunOptions].record_traces
     model = make_model(job.spec, job.weights, job.stimulus, seed=job.seed, record_traces=traces)
     with build_program(model, engine) as program:
+        run.folder_of_files("source")
+        run.path("main")
         folder = run.path(DESCRIPTION).parent
         made = program.save(folder)
         executable = program.executable()

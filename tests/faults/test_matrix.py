@@ -17,9 +17,9 @@ QUICK = ("sim", "infer", "rate train", "clustered analyze", "meanfield solve", "
 """Commands that run again in the short version."""
 TIMED = frozenset({
     "metrics.json", "metrics.jsonl", "search.json", "scan.h5", "model.pth", "checkpoint.pth",
-    "metadata/run.log", "metadata/sweep.log", "metadata/cmd.txt",
+    "metadata/run.log", "metadata/sweep.log", "metadata/cmd.txt", "analysis/analysis_config.json",
 })  # fmt: skip
-"""Files in which a run says when it was, or how long it took."""
+"""Files in which a run says when and where it was, or how long it took."""
 
 
 def faults_of_a_second(second: Command, first: Command, folder, more=()) -> list[str]:
