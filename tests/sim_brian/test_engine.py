@@ -168,7 +168,9 @@ _COMPILE = textwrap.dedent(
 
 
 _SLOW_COMPILER = """#!/bin/sh
-case "$*" in *main.cpp*) if [ -e "$HOLD" ]; then echo held here > "$HOLD"; sleep 1000000000; fi;; esac
+case "$*" in
+*main.cpp*) if [ -e "$HOLD" ]; then echo held here > "$HOLD"; sleep 1000000000; fi;;
+esac
 exec g++ "$@"
 """
 
