@@ -14,6 +14,7 @@ from typing import Any
 
 from bridge.children import same_modules, watched
 from bridge.files.json_text import read_json_object
+from bridge.scratch import Scratch
 
 CONNECT_S = 10.0
 """How long (s) a Dask scheduler may take to answer."""
@@ -153,28 +154,33 @@ def own_cluster(n_workers: int) -> Iterator[str]:
         "others can log in, use executor process"
     )
     # Programs of their own, not forked or spawned ones: a user's script is not run again.
-    settings: dict[str, Any] = {
-        "dashboard_address": None,
-        "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
-        "silence_logs": logging.ERROR,
-    }
-    with same_modules(), _no_pages():
-        cluster = SubprocessCluster(n_workers=n_workers, threads_per_worker=1, **settings)
-    with cluster:
-        parts = [cluster.scheduler, *cluster.workers.values()]
-        with watched([part.process.pid for part in parts if part.process is not None]):
-            found = cluster.scheduler_address
-            with Client(found, set_as_default=False) as client:
-                client.wait_for_workers(n_workers, timeout=60)
-            yield found
+    with Scratch() as folder:
+        settings: dict[str, Any] = {
+            "dashboard_address": None,
+            "scheduler_kwargs": {
+                "dashboard_address": "127.0.0.1:0",
+                "scheduler_file": str(folder / "scheduler.json"),
+            },
+            "silence_logs": logging.ERROR,
+        }
+        with same_modules(), _no_pages(folder):
+            cluster = SubprocessCluster(n_workers=n_workers, threads_per_worker=1, **settings)
+        with cluster:
+            parts = [cluster.scheduler, *cluster.workers.values()]
+            with watched([part.process.pid for part in parts if part.process is not None]):
+                found = cluster.scheduler_address
+                with Client(found, set_as_default=False) as client:
+                    client.wait_for_workers(n_workers, timeout=60)
+                yield found
 
 
 @contextlib.contextmanager
-def _no_pages() -> Iterator[None]:
-    """Let the Dask programs that are started inside answer nothing over HTTP."""
+def _no_pages(folder: Path) -> Iterator[None]:
+    """Let the Dask programs started inside answer nothing over HTTP, and keep files in a folder."""
     names = [f"DASK_DISTRIBUTED__{part}__HTTP__ROUTES" for part in ("SCHEDULER", "WORKER")]
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "[]"))
+    changes = dict.fromkeys(names, "[]") | {"TMPDIR": str(folder)}
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
         yield
     finally:

@@ -664,12 +664,14 @@ def _double():
 
 
 @pytest.mark.slow
-def test_a_scheduler_of_our_own_listens_to_this_machine_only():
+def test_a_scheduler_of_our_own_listens_to_this_machine_only(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     import psutil
 
     from bridge.runs.cluster import own_cluster
 
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     before = set(psutil.Process().children(recursive=True))
     with own_cluster(1) as address:
         assert address.startswith("tcp://127.0.0.1:")
@@ -685,3 +687,4 @@ def test_a_scheduler_of_our_own_listens_to_this_machine_only():
         assert 8787 not in {place.port for place in listening}
     _, alive = psutil.wait_procs(made, timeout=60)
     assert not alive
+    assert not list(tmp_path.iterdir())
