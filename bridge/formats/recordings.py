@@ -303,7 +303,9 @@ def _from_hdf5(path: Path) -> Recording:
         for population in _populations(head):
             group = hdf5.child(spikes, population)
             n_cells[population] = int(hdf5.attribute(group, "n_cells"))
-            columns = [hdf5.take(group, name, allowance) for name in ("t_step", "trial", "i")]
+            columns = [
+                hdf5.take(group, name, allowance, whole=True) for name in ("t_step", "trial", "i")
+            ]
             rows[population] = _event_rows(np.stack(columns, axis=1))
         check = _fits(n_trials, n_steps, n_cells)
         found = {}
@@ -312,11 +314,11 @@ def _from_hdf5(path: Path) -> Recording:
             for variable in group:
                 name = f"{variable}_{population[0]}_{population[1:]}"
                 check(name, hdf5.dataset(group, variable).shape)
-                found[name] = hdf5.take(group, variable, allowance)
+                found[name] = hdf5.take(group, variable, allowance, whole=True)
         readout = {}
         for name in (name for name in file if name in _READOUT):
             check(name, hdf5.dataset(file, name).shape)
-            readout[name] = hdf5.take(file, name, allowance)
+            readout[name] = hdf5.take(file, name, allowance, whole=True)
     return _assemble(head, dt_ms, n_steps, n_trials, n_cells, rows, found, readout)
 
 

@@ -92,7 +92,7 @@ def _column(file: h5py.File, name: str, allowance: Allowance) -> NDArray[Any]:
     item = dataset(file, name)
     kind = h5py.check_string_dtype(item.dtype)
     if kind is None:
-        return take(file, name, allowance)
+        return take(file, name, allowance, whole=True)
     if kind.length is not None:
         check_packing(item, allowance)
         return np.asarray(item.asstr()[()], dtype=object)

@@ -211,5 +211,5 @@ def _read_hdf5(path: Path) -> dict[str, NDArray]:
                 listed = parse_json(text(hdf5.attribute(file, _NAMES)), _NAMES)
                 if sorted(group) != listed:
                     raise ValueError(f"it holds {sorted(group)}, but was written with {listed}")
-            return {name: hdf5.take(group, name, allowance) for name in group}
+            return {name: hdf5.take(group, name, allowance, whole=True) for name in group}
         return {name: hdf5.take(file, name, allowance) for name in file if _is_weight(name)}

@@ -648,6 +648,54 @@ def test_a_flipped_bit_never_changes_a_weight_in_silence(tmp_path, ending):
     assert n_refused > 100  # half of an HDF5 file is room for tables
 
 
+def test_flipped_bits_in_the_tables_of_a_file(tmp_path):
+    """What says where a chunk lies, or what a field is called, has no checksum of its own."""
+    whole, path = tmp_path / "whole.h5", tmp_path / "flipped.h5"
+    save_weights(WEIGHTS, whole)
+    content, expected = whole.read_bytes(), load_weight_matrices(whole)
+    tables = [found.start() for found in re.finditer(b"TREE", content)]
+    assert len(tables) == len(WEIGHTS)
+    cases = [(whole, path, load_weight_matrices, expected, tables, 104)]
+    whole, path = tmp_path / "whole.mat", tmp_path / "flipped.mat"
+    write_mat(whole, dict(WEIGHTS.items()))
+    content, fields_at = whole.read_bytes(), [128]
+    while fields_at[-1] < len(content):
+        (stored,) = struct.unpack("<I", content[fields_at[-1] + 4 : fields_at[-1] + 8])
+        fields_at.append(fields_at[-1] + 8 + stored)
+    cases.append((whole, path, model_arrays, model_arrays(whole), fields_at[:-1], 48))
+    rng = np.random.default_rng(2)
+    for whole, path, read, expected, begins, length in cases:
+        content = whole.read_bytes()
+        for place in (begin + k for begin in begins for k in range(length)):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << int(rng.integers(8))
+            path.write_bytes(flipped)
+            try:
+                found = read(path)
+            except FileContentError:
+                continue
+            assert same(found, expected), (path.suffix, place)
+
+
+def test_every_array_in_our_hdf5_files_has_a_checksum(tmp_path):
+    save_weights(WEIGHTS, tmp_path / "w.h5")
+    save_recording(recording(), tmp_path / "r.h5")
+    write_table_hdf5(
+        tmp_path / "t.h5", [{"x": 1.5, "name": "a"}, {"x": 2.5, "name": "\u00e4\u00f6"}]
+    )
+    seen = []
+    for path in tmp_path.glob("*.h5"):
+        with h5py.File(path) as file:
+            file.visititems(lambda name, item: seen.append((name, item)) and None)
+            for name, item in seen:
+                if isinstance(item, h5py.Dataset) and item.shape != () and item.size:
+                    assert item.fletcher32, (path, name)
+            seen.clear()
+    table = read_table_hdf5(tmp_path / "t.h5")
+    assert table["name"].tolist() == ["a", "\u00e4\u00f6"]
+    assert table["x"].tolist() == [1.5, 2.5]
+
+
 def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path):
     torch = pytest.importorskip("torch")
     from train_torch.training.state_file import load_state, save_state
