@@ -31,6 +31,9 @@ _WHAT = {
     "cuda": "links to libraries of CUDA",
 }
 
+_ONE = {"programs": "program", "cython": "module", "kernels": "kernel", "stamps": "note",
+        "cuda": "link"}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class CacheClearOptions(Options):
@@ -79,7 +82,10 @@ def clear(**given: Any) -> None:
 
 
 def _told(chosen: list[Entry]) -> str:
-    counts = [f"{n} {kind}" for kind in KINDS if (n := sum(e.kind == kind for e in chosen))]
+    counts = [
+        f"{n} {_ONE[kind]}{'s' if n > 1 else ''}"
+        for kind in KINDS if (n := sum(e.kind == kind for e in chosen))
+    ]  # fmt: skip
     return f"{', '.join(counts) or 'nothing'} ({_size(sum(e.n_bytes for e in chosen))})"
 
 

@@ -464,6 +464,18 @@ def test_output_that_goes_nowhere_does_not_stop_a_run(tmp_path, shell, code, err
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("target", ["numpy", pytest.param("cpp", marks=pytest.mark.compiler)])
+def test_a_run_leaves_nothing_in_the_temporary_folder(tmp_path, target):
+    """Brian2 alone would keep a log and a copy of the script after a run that failed."""
+    if toolchain.missing_for(target):
+        pytest.skip(toolchain.missing_for(target))
+    (tmp_path / "tmp").mkdir()
+    for words in (("--seed", "1"), ("--w-in", "1e200", "1e199")):
+        on_the_command_line(*RUN[:-2], target, "--out-dir", tmp_path / f"run{words[1]}", *words,
+                            env={"TMPDIR": str(tmp_path / "tmp")})  # fmt: skip
+        assert not list((tmp_path / "tmp").iterdir())
+
+
 def test_help_on_a_full_disk_and_an_error_that_nobody_hears(tmp_path):
     said = on_the_command_line("--help", shell=">/dev/full")
     assert said.returncode == 1
