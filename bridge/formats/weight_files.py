@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.files import hdf5
-from bridge.files.json_text import parse_json
 from bridge.files.npz import read_npz, write_npz
 from bridge.files.reading import Allowance, FileContentError
-from bridge.formats.kinds import check_format, file_kind, text
+from bridge.formats.kinds import check_format, file_kind
 from bridge.formats.pth import canonical_names, load_state_dict
 from bridge.network.weights import Weights
 
@@ -24,8 +23,7 @@ FORMAT = "ping-weights"
 FORMAT_VERSION = 1
 
 AttributeValue = str | int | float | bool
-_NAMES = "matrices"
-_RESERVED = ("format", "format_version", "unit", _NAMES)
+_RESERVED = ("format", "format_version", "unit")
 
 
 def load_weight_matrices(path: str | Path) -> dict[str, NDArray[np.float64]]:
@@ -116,8 +114,6 @@ def save_weights(
             file.attrs["format_version"] = FORMAT_VERSION
             for name, value in attributes.items():
                 file.attrs[name] = value
-            # What a damaged table of names would lose without a word: absent matrices are zero.
-            file.attrs[_NAMES] = json.dumps(sorted(weights))
             group = file.create_group("weights")
             for name in sorted(weights):
                 hdf5.put(group, name, weights[name], unit=weights.unit)
@@ -207,9 +203,5 @@ def _read_hdf5(path: Path) -> dict[str, NDArray]:
             group = hdf5.child(file, "weights")
             if not isinstance(group, h5py.Group):
                 raise FileContentError(f"{path}: /weights must be a group of matrices")
-            if _NAMES in file.attrs:
-                listed = parse_json(text(hdf5.attribute(file, _NAMES)), _NAMES)
-                if sorted(group) != listed:
-                    raise ValueError(f"it holds {sorted(group)}, but was written with {listed}")
             return {name: hdf5.take(group, name, allowance, whole=True) for name in group}
         return {name: hdf5.take(file, name, allowance) for name in file if _is_weight(name)}

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -675,6 +676,21 @@ def test_flipped_bits_in_the_tables_of_a_file(tmp_path):
             except FileContentError:
                 continue
             assert same(found, expected), (path.suffix, place)
+
+
+@pytest.mark.parametrize(("place", "bits"), [(16, 7), (40, 1), (56, 2)])
+def test_a_field_whose_name_or_class_is_damaged_does_not_vanish(tmp_path, place, bits):
+    """The head of a field is packed, and its checksum stands at its end."""
+    plain, path = tmp_path / "plain.mat", tmp_path / "m.mat"
+    scipy.io.savemat(plain, {"som_m": np.eye(20)})
+    content = plain.read_bytes()
+    packed = bytearray(zlib.compress(content[128:], 0))  # as it is, between head and checksum
+    path.write_bytes(content[:128] + struct.pack("<II", 15, len(packed)) + packed)
+    np.testing.assert_array_equal(read_mat(path)["som_m"], np.eye(20))
+    packed[7 + place] ^= bits
+    path.write_bytes(content[:128] + struct.pack("<II", 15, len(packed)) + packed)
+    with pytest.raises(FileContentError):
+        read_mat(path)
 
 
 def test_every_array_in_our_hdf5_files_has_a_checksum(tmp_path):
