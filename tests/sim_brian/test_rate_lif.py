@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -279,12 +280,13 @@ def test_bad_factor_and_stimulus(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 def test_a_voltage_that_is_lost_is_an_error():
-    # A spike adds up to 1.7e308 to a current, the next one makes it infinite.
-    model = {**fields(), "w": np.full((20, 20), 1e305)}
+    # A spike adds up to 1.7e308 to a current, the next one makes it infinite; no file holds that.
+    model = dataclasses.replace(RateModel.from_fields(fields()), w=np.full((20, 20), 1e305))
     with pytest.raises(ValueError, match="not finite at scaling factor 15"):
         run(model=model)
 
 
 def test_an_input_that_is_lost_is_an_error():
+    model = dataclasses.replace(RateModel.from_fields(fields()), w_in=np.full((20, 1), 1e200))
     with pytest.raises(ValueError, match="input times the input weights is not finite"):
-        LIF_network_fnc({**fields(), "w_in": np.full((20, 1), 1e200)}, 15, np.full((1, 4), 1e200))
+        LIF_network_fnc(model, 15, np.full((1, 4), 1e200))
