@@ -53,24 +53,37 @@ FAULTS = ("lost", "mixed", "code executed", "traceback", "bug", "hang", "memory"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """A command line and what was there before.
-
-    Attributes
-    ----------
-    kind : str
-    number : int
-    argv : list of str
-    folder : str or None
-        The finished run that it is aimed at.
-    wipe : bool
-        It was asked to clear that folder.
-    """
+    """A command line, by its kind and number."""
 
     kind: str
     number: int
     argv: list[str]
-    folder: str | None = None
-    wipe: bool = False
+
+    @property
+    def wipe(self) -> bool:
+        """It asks for its folder to be cleared."""
+        return "--wipe-dir" in self.argv
+
+    def last(self, *flags: str) -> str | None:
+        """Return the last value that is typed for one of some flags."""
+        found = None
+        for k, word in enumerate(self.argv):
+            name, sign, value = word.partition("=")
+            if name in flags:
+                found = value if sign else next(iter(self.argv[k + 1 : k + 2]), None)
+        return found
+
+    def folder(self, place: Path) -> str | None:
+        """Return the folder that it is aimed at, as a name inside the working folder."""
+        if self.argv[0] == "lateral-line":
+            named = self.last("--run-name") or (self.last("--resume-from") or "").rpartition("/")[2]
+            where = self.last("--runs-dir")
+            named = str(Path(where or "Runs") / named) if named else None
+        else:
+            named = self.last("--out-dir", "--save-dir")
+        if not named or "\0" in named:
+            return None
+        return os.path.relpath(os.path.realpath(place / named), os.path.realpath(place))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,13 +121,35 @@ def groups_of(name: str) -> tuple[Any, ...]:
     raise ValueError(name)
 
 
+ORDINARY = {
+    int: ("1", "2", "3", "5", "8", "10", "20", "50", "100", "1000", "100000"),
+    float: ("0.001", "0.01", "0.1", "0.25", "0.5", "1", "2", "3", "5", "10", "20", "50", "100",
+            "1000", "1e5", "1e9"),
+    Path: ("tiny.yaml", "perturbed.yaml", "model.mat", "weights.npz", "weights.h5", "weights.pth",
+           "rec.npz", "rec.h5", "spikes/data", "spikes/clusters.npy", "seeds.txt", "mine.txt",
+           "nowhere", "new", "prog", *(f"victims/{one}" for one in ("train", "sim", "scan",
+           "rate_train", "lateral-line", "clustered_run", "clustered_run/data"))),
+}  # fmt: skip
+"""Values that people type, by kind of option."""
+
+
 def value_of(rng: random.Random, parameter: Parameter) -> str:
     """Return something that could be, or could not be, a value of an option."""
-    if parameter.choices is not None and rng.random() < 0.5:
+    if rng.random() < 0.15:
+        return rng.choice(ABSURD)
+    if parameter.choices is not None:
         return str(rng.choice(parameter.choices))
-    if rng.random() < 0.25 and parameter.kind in (int, float):
-        return str(rng.choice((1, 2, 5, 10, 100, 1000)))
-    return rng.choice(ABSURD)
+    told = parameter.declared
+    edges = [one for one in (told.above, told.at_least, told.below, told.at_most)
+             if one is not None]  # fmt: skip
+    if edges and rng.random() < 0.3:
+        edge = rng.choice(edges) + rng.choice((-1, 0, 0, 1))
+        return f"{edge:.17g}" if parameter.kind is float else str(int(edge))
+    default = parameter.default
+    if isinstance(default, int | float) and not isinstance(default, bool) and rng.random() < 0.3:
+        scaled = default * rng.choice((0.1, 0.5, 1, 2, 10))
+        return str(int(scaled)) if parameter.kind is int else f"{scaled:g}"
+    return rng.choice(ORDINARY.get(parameter.kind, ABSURD))
 
 
 def some_flags(rng: random.Random, name: str) -> list[str]:
@@ -148,12 +183,9 @@ def flag_case(rng: random.Random, number: int, place: Path) -> Case:
         command = dataclasses.replace(
             command, flags=tuple(w for w in command.flags if rng.random() < 0.8)
         )
-    wipe = command.wipes and rng.random() < 0.3
-    argv = command.argv(place / folder, *words, *(("--wipe-dir",) if wipe else ()))
-    return Case(
-        kind="flags", number=number, argv=argv, folder=None if folder == "new" else folder,
-        wipe="--wipe-dir" in argv,
-    )  # fmt: skip
+    wipe = ("--wipe-dir",) if command.wipes and rng.random() < 0.3 else ()
+    argv = command.argv(place / folder, *words, *wipe)
+    return Case(kind="flags", number=number, argv=argv)
 
 
 # ---- hostile recipes -----------------------------------------------------------------------------
@@ -426,9 +458,7 @@ def run_case(kind: str, number: int, seed: int, ready: Path) -> Verdict:
         shutil.copytree(ready, place, symlinks=True)
         rng = random.Random(f"{seed} {kind} {number}")
         case = MAKERS[kind](rng, number, place)
-        before, config = contents(place), None
-        if case.folder is not None:
-            config = read_config(place / case.folder)
+        before, owners = contents(place), owners_of(place)
         try:
             running = begin(
                 case.argv, cwd=place, limits=Limits(memory_bytes=MEMORY_BYTES, cpu_s=CPU_S),
@@ -439,14 +469,26 @@ def run_case(kind: str, number: int, seed: int, ready: Path) -> Verdict:
         except (UnicodeError, ValueError):  # no system hands such a word on
             return Verdict(case=case, outcome="no such word", faults=(), detail="", wall_s=0.0)
         ended = running.result(WALL_S)
-        return judged(case, ended, place, before, config)
+        return judged(case, ended, place, before, owners)
     finally:
         shutil.rmtree(place.parent, ignore_errors=True)
 
 
+def owners_of(place: Path) -> dict[str, tuple[Any, Any]]:
+    """Return command and settings of every run folder."""
+    found = {}
+    for path in place.rglob("config.json"):
+        config = read_config(path.parent)
+        if config is not None and isinstance(config.get("provenance"), dict):
+            key = config["provenance"].get("settings_key")
+            found[str(path.parent.relative_to(place))] = (str(config.get("mode")), str(key))
+    return found
+
+
 def judged(
-    case: Case, ended: Ended, place: Path, before: dict[str, str], config: dict[str, Any] | None
-) -> Verdict:
+    case: Case, ended: Ended, place: Path, before: dict[str, str],
+    owners: dict[str, tuple[Any, Any]],
+) -> Verdict:  # fmt: skip
     """Return what a case came to, and what must not have happened."""
     found, detail = [], ended.err.strip()[-400:]
     lines = [line for line in ended.err.splitlines() if line.strip()]
@@ -456,33 +498,25 @@ def judged(
         found.append("bug")
     if ended.code is None or ended.code in (-24, -9):
         found.append("hang")
-    elif ended.code is not None and ended.code < 0:
+    elif ended.code < 0:
         found.append("traceback")
-    if (
-        "not enough memory" in ended.err
-        or "Unable to allocate" in ended.err
-        or "MemoryError" in ended.err
-    ):
+    if any(words in ended.err for words in ("not enough memory", "Unable to alloc", "MemoryErr")):
         found.append("memory")
     if ended.code in (1, 2) and (len(lines) != 1 or not lines[0].startswith("error: ")):
         found.append("many lines")
-    if any(path.name == "PWNED" for path in place.rglob("PWNED")):
+    if any(place.rglob("PWNED")):
         found.append("code executed")
-    after = contents(place)
-    lost = lost_files(case, ended, before, after)
+    lost = lost_files(case, ended, place, before, contents(place))
     if lost:
         found.append("lost")
         detail += f" | changed: {', '.join(lost[:5])}"
-    if config is not None and case.folder is not None and not case.wipe and ended.code == 0:
-        now = read_config(place / case.folder) or {}
-        was, block = config["provenance"], now.get("provenance", {})
-        same = (
-            now.get("mode") == config["mode"] and block.get("settings_key") == was["settings_key"]
-        )
-        if now and not same and "--resume" not in case.argv and now.get("mode") != "lateral-line":
-            found.append("mixed")
+    mixed = [name for name, owner in owners_of(place).items() if owners.get(name, owner) != owner]
+    mixed = [] if case.wipe or "--resume" in case.argv or case.kind == "configs" else mixed
+    if [name for name in mixed if owners[name][0] != "lateral-line"]:
+        found.append("mixed")
+        detail += f" | another owner: {', '.join(mixed)}"
     outcome = {0: "ran", 1: "failed in one line", 2: "refused in one line"}.get(
-        ended.code if ended.code is not None else -1, f"exit code {ended.code}"
+        -1 if ended.code is None else ended.code, f"exit code {ended.code}"
     )
     return Verdict(
         case=case, outcome=outcome, faults=tuple(found), detail=detail, wall_s=ended.wall_s
@@ -490,16 +524,16 @@ def judged(
 
 
 def lost_files(
-    case: Case, ended: Ended, before: dict[str, str], after: dict[str, str]
+    case: Case, ended: Ended, place: Path, before: dict[str, str], after: dict[str, str]
 ) -> list[str]:
     """Return what is gone or another, and should not be."""
-    changed = [name for name, content in before.items() if after.get(name) != content]
+    folder = case.folder(place)
     lost = []
-    for name in changed:
-        own = case.folder is not None and name.startswith(f"{case.folder}")
+    for name in [name for name, content in before.items() if after.get(name) != content]:
+        own = folder is not None and (name == folder or name.startswith(f"{folder}/"))
         if name.startswith("old") and case.kind in ("configs", "files"):
             continue  # the run that goes on
-        if name == "model.mat" and case.argv[:2] == ["rate", "search"]:
+        if name == case.last("--model") and case.argv[:2] == ["rate", "search"]:
             continue  # gets the factor that was found
         if own and ended.code == 0:
             continue  # written again, or cleared as it was asked to
@@ -513,14 +547,8 @@ def lost_files(
 
 def outputs(case: Case) -> list[str]:
     """Return what a command line names as its output besides the run folder."""
-    found = []
-    for k, word in enumerate(case.argv):
-        for flag in ("--save-recording", "--export", "--save-weights-dir"):
-            if word == flag and k + 1 < len(case.argv):
-                found.append(case.argv[k + 1])
-            elif word.startswith(f"{flag}="):
-                found.append(word.partition("=")[2])
-    return found
+    named = (case.last(flag) for flag in ("--save-recording", "--export", "--save-weights-dir"))
+    return [os.path.normpath(one) for one in named if one]
 
 
 # ---- the whole -----------------------------------------------------------------------------------
