@@ -22,30 +22,48 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long tests first, so that no worker is alone with one at the end.
+    """Mark what compiles by its parameter; put long tests first.
 
-    Those that share a cluster follow one another: one worker then starts one, not each its own.
+    No worker is then alone with one at the end. Those that share a cluster follow one another: one
+    worker starts one, not each its own.
     """
+    for item in items:
+        given = getattr(getattr(item, "callspec", None), "params", {})
+        if any(given.get(name) in ("cpp", "cython") for name in ("kernel", "target")):
+            item.add_marker("compiler")
     items.sort(key=lambda item: (
         item.get_closest_marker("slow") is None, "cluster" not in getattr(item, "fixturenames", ())
     ))  # fmt: skip
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is compiled where nothing can compile it; a compiler that fails is no reason."""
+    if item.get_closest_marker("compiler"):
+        from sim_brian.engine.toolchain import missing_for
+
+        missing = missing_for("cpp")
+        if missing is not None:
+            pytest.skip(missing)
+
+
 class _Garbage:
-    """Keeps what the imports left out of later collections.
+    """Keeps what stays in memory out of later collections.
 
     Brian2 collects garbage at the begin of every run; with torch, sympy and the rest in memory that
     takes longer than a small run itself (a third of the whole suite).
     """
 
-    loaded = 0
+    n_modules = n_searched = 0
 
-    def set_modules_aside(self) -> None:
-        if len(sys.modules) > self.loaded + 50:
+    def set_aside(self) -> None:
+        """Set aside what is in memory, if that has grown or been searched often."""
+        searched = gc.get_stats()[2]["collections"]
+        if len(sys.modules) > self.n_modules + 50 or searched > self.n_searched + 10:
             gc.collect()
             gc.freeze()
-            self.loaded = len(sys.modules)
+            self.n_modules, self.n_searched = len(sys.modules), searched + 1
 
 
 _GARBAGE = _Garbage()
@@ -53,14 +71,14 @@ _GARBAGE = _Garbage()
 
 def pytest_collection_finish() -> None:
     """Set aside what the test files import."""
-    _GARBAGE.set_modules_aside()
+    _GARBAGE.set_aside()
 
 
 @pytest.fixture(autouse=True)
-def loaded_modules_are_not_searched_for_garbage():
+def what_stays_in_memory_is_not_searched_for_garbage():
     """Set aside what a test has imported."""
     yield
-    _GARBAGE.set_modules_aside()
+    _GARBAGE.set_aside()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from command_line import SMALL, Outcome, same
 
 from bridge.runs.groups import PING_GROUPS
 from bridge.runs.options import by_key
-from sim_brian.engine import build_cache, toolchain
+from sim_brian.engine import build_cache
 from sim_brian.engine.cuda import toolkit as cuda_toolkit
 
 CUBA = ("--model", "cuba-ping", "--w-in", "0", "3", "--w-in-sparsity", "0.5")
@@ -129,6 +129,7 @@ def test_burn_in_changes_the_printed_rates(call):
     assert line[0] != line[1]
 
 
+@pytest.mark.compiler
 def test_codegen_and_fast_math(call, monkeypatch):
     keys = []
     plain = build_cache.get_or_compile
@@ -138,8 +139,6 @@ def test_codegen_and_fast_math(call, monkeypatch):
         return plain(key, project, jobs=jobs)
 
     monkeypatch.setattr(build_cache, "get_or_compile", noted)
-    if toolchain.missing_for("cpp"):
-        pytest.skip(toolchain.missing_for("cpp"))
     interpreted = call("sim", *SMALL, name="a")
     compiled = call("sim", *without(SMALL, ["--codegen"]), "--codegen", "cpp", name="b")
     fast = call("sim", *without(SMALL, ["--codegen"]), "--codegen", "cpp", "--fast-math", name="c")

@@ -30,7 +30,11 @@ def test_the_readme_has_commands():
     assert len(readme_commands()) >= 5
 
 
-@pytest.mark.parametrize("line", readme_commands())
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(line, marks=[pytest.mark.compiler] if "--codegen cpp" in line else [])
+     for line in readme_commands()],
+)  # fmt: skip
 def test_a_command_of_the_readme_runs(line, tmp_path, monkeypatch, capsys):
     from cli import main
 

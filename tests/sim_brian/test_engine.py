@@ -28,12 +28,6 @@ CPP = EngineOptions(target="cpp")
 
 
 @pytest.fixture
-def compiler():
-    if toolchain.missing_for("cpp"):
-        pytest.skip(toolchain.missing_for("cpp"))
-
-
-@pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """Return an empty cache of compiled programs."""
     monkeypatch.setenv("PINGBRIDGE_CACHE_DIR", str(tmp_path / "cache"))
@@ -57,7 +51,7 @@ def assert_equal_spikes(one, other):
 
 
 @pytest.mark.compiler
-def test_one_program_for_all_runs_of_a_network(compiler, own_cache):
+def test_one_program_for_all_runs_of_a_network(own_cache):
     """A repetition, other input, another number of steps: compiled once, the spikes of NumPy."""
     before = state_of_brian2()
     expected, _ = ping_run(NUMPY, traces=True)
@@ -95,7 +89,7 @@ def state_of_brian2():
 
 @pytest.mark.compiler
 @pytest.mark.slow
-def test_cython(compiler, not_optimised):
+def test_cython(not_optimised):
     compiled, raw = ping_run(EngineOptions(target="cython"))
     assert raw.target == "cython"
     assert_equal_spikes(ping_run(NUMPY)[0], compiled)
@@ -105,7 +99,7 @@ def test_cython(compiler, not_optimised):
 
 
 @pytest.mark.compiler
-def test_two_layers_and_current_based_network_compiled(compiler):
+def test_two_layers_and_current_based_network_compiled():
     assert_equal_spikes(ping_run(NUMPY, sizes=(48, 24))[0], ping_run(CPP, sizes=(48, 24))[0])
     spec, weights = small_cuba()
     stimulus = raster(n_trials=2, n_steps=300, n_in=40, p=0.1, seed=1, dt_ms=0.5)
@@ -133,7 +127,7 @@ def test_trials_side_by_side_are_single_trials():
 
 
 @pytest.mark.compiler
-def test_a_program_runs_again_with_new_values(compiler):
+def test_a_program_runs_again_with_new_values():
     spec, weights = small_ping()
     stimulus = raster(n_trials=1, n_steps=600, n_in=40, p=0.02, seed=5, dt_ms=0.1)
     half = weights.scaled("W_ie_1", 0.5)
@@ -176,7 +170,7 @@ exec g++ "$@"
 
 
 @pytest.mark.compiler
-def test_a_killed_compilation_and_two_processes_that_share_a_cache(compiler, tmp_path):
+def test_a_killed_compilation_and_two_processes_that_share_a_cache(tmp_path):
     # A compiler that waits in the middle of its work as long as there is somebody to hear of it.
     (tmp_path / "g++").write_text(_SLOW_COMPILER)
     (tmp_path / "g++").chmod(0o755)
@@ -228,7 +222,8 @@ def test_fast_math_does_not_fall_back(monkeypatch):
         EngineOptions(target="numpy", fast_math=True)
 
 
-def test_a_compiler_error_is_one_line(compiler, own_cache, tmp_path, monkeypatch):
+@pytest.mark.compiler
+def test_a_compiler_error_is_one_line(own_cache, tmp_path, monkeypatch):
     broken = tmp_path / "g++"
     broken.write_text("#!/bin/sh\ncase $1 in --version) exit 0;; esac\necho no good >&2\nexit 3\n")
     broken.chmod(0o755)
@@ -294,7 +289,7 @@ def test_auto_without_a_compiler(monkeypatch):
 
 
 @pytest.mark.compiler
-def test_progress_is_reported_during_long_runs(compiler):
+def test_progress_is_reported_during_long_runs():
     seen = []
     options = EngineOptions(target="cpp", progress=seen.append)
     spec, weights = small_ping()

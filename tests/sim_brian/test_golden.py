@@ -16,7 +16,6 @@ from bridge.network.spec import CubaSpec, PingSpec, ReadoutSpec, SynapseSpec, ei
 from bridge.network.stimulus import Stimulus
 from bridge.network.weights import Weights
 from sim_brian.engine.program import EngineOptions
-from sim_brian.engine.toolchain import missing_for
 from sim_brian.ping.run import simulate
 
 TAGS = {"dt0p1": 0.1, "dt0p25": 0.25, "dt1": 1.0}
@@ -65,8 +64,6 @@ def test_conductance_based_spikes(reference, case, tag):
 @pytest.mark.compiler
 @pytest.mark.parametrize("tag", ["dt0p1", "dt0p25"])
 def test_conductance_based_spikes_of_a_compiled_program(reference, tag):
-    if missing_for("cpp"):
-        pytest.skip(missing_for("cpp"))
     with np.load(reference / "ping_coba_case3.npz", allow_pickle=False) as data:
         recording, raw = simulate(
             *coba(data, "mem-mean"), stimulus(data, tag), engine=EngineOptions(target="cpp")

@@ -17,7 +17,6 @@ from clustered import TINY, tiny
 from killed import kill_when_held
 
 from bridge.clustered.perturbation import gather_perturbations
-from sim_brian.engine.toolchain import missing_for
 from studies.clustered import (
     FullMeanFieldBaseSweepRunner,
     FullMeanFieldStager,
@@ -204,8 +203,6 @@ def test_explicit_counts_replace_the_drive():
 
 @pytest.mark.compiler
 def test_all_targets_fire_the_same_spikes():
-    if missing_for("cpp"):
-        pytest.skip(missing_for("cpp"))
     tree = tiny(perturbation={"rate": {
         "vectors": [[3] * 8], "params": [1.0], "time_dependence": HAT,
     }})  # fmt: skip

@@ -14,7 +14,6 @@ from torch.nn.functional import cross_entropy
 
 from bridge.network.spec import CubaSpec, PingSpec, ReadoutSpec, SynapseSpec, ei_layer
 from bridge.network.stimulus import Stimulus
-from train_torch.kernels.library import why_missing
 from train_torch.network.networks import Learning, build_network
 
 TAGS = {"dt0p1": 0.1, "dt0p25": 0.25, "dt1": 1.0}
@@ -61,8 +60,6 @@ COBA = (
 
 @pytest.mark.parametrize(("tag", "readout", "damp", "dtype", "kernel"), COBA)
 def test_conductance_based_gradients(reference, tag, readout, damp, dtype, kernel):
-    if kernel == "cpp" and (reason := why_missing()):
-        pytest.skip(reason)
     suffix, tolerance = TYPES[dtype]
     with np.load(reference / "ping_coba_case2.npz", allow_pickle=False) as data:
         spec = PingSpec(
@@ -91,8 +88,6 @@ def test_conductance_based_gradients(reference, tag, readout, damp, dtype, kerne
      ("dt0p25", "float64", "eager"), ("dt1", "float32", "eager")],
 )  # fmt: skip
 def test_current_based_gradients(reference, tag, dtype, kernel):
-    if kernel == "cpp" and (reason := why_missing()):
-        pytest.skip(reason)
     suffix, tolerance = TYPES[dtype]
     with np.load(reference / "ping_cuba_case1.npz", allow_pickle=False) as data:
         spec = CubaSpec(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import re
 import shutil
 
@@ -25,23 +24,10 @@ from train_torch.network.networks import Learning, build_network
 from train_torch.training.losses import cross_entropy
 
 ALL = frozenset({"W_ee", "W_ei", "W_ie"})
-KERNELS = [
-    pytest.param(
-        "cpp",
-        marks=[
-            pytest.mark.compiler,
-            pytest.mark.skipif(why_missing() is not None, reason="no C++ compiler"),
-        ],
-    ),
-    "function",
-]
-every_kernel = pytest.mark.parametrize("kernel", KERNELS)
+every_kernel = pytest.mark.parametrize("kernel", ["cpp", "function"])
 
 
 @pytest.mark.compiler
-@pytest.mark.skipif(
-    shutil.which(os.environ.get("CXX") or "g++") is None, reason="no C++ compiler (g++)"
-)
 def test_where_there_is_a_compiler_there_are_compiled_loops():
     assert why_missing() is None  # or else every test of them would be skipped
 
@@ -157,7 +143,6 @@ def test_a_layer_without_i_cells_and_initial_voltages(kernel):
 
 
 @pytest.mark.compiler
-@pytest.mark.skipif(why_missing() is not None, reason="no C++ compiler")
 @pytest.mark.parametrize("n_trials", [3, 150])
 def test_the_number_of_threads_changes_nothing(n_trials):
     # 150 trials are more blocks than there are groups whose gradients are summed.
@@ -229,7 +214,6 @@ def test_a_machine_without_compiler_trains_in_torch_and_says_so_once(monkeypatch
 
 
 @pytest.mark.compiler
-@pytest.mark.skipif(why_missing() is not None, reason="no C++ compiler")
 def test_the_first_compilation_is_announced_and_the_next_process_needs_none(
     tmp_path, monkeypatch, caplog
 ):
@@ -296,9 +280,8 @@ def test_what_is_kept_changes_no_spike(kernel, dtype, kept_as, tolerance, every)
     )  # fmt: skip
 
 
+@pytest.mark.compiler
 def test_checkpoints_and_fewer_digits_take_less_memory(monkeypatch):
-    if (reason := why_missing()) is not None:
-        pytest.skip(reason)
     # Memory that an earlier run has given back may be larger than needed.
     monkeypatch.setattr(CppKernel, "_memory", type(CppKernel._memory)())
     spec, weights = networks.small_ping(sizes=(64,))

@@ -20,9 +20,7 @@ from bridge.network.spec import CubaSpec, ReadoutSpec
 from bridge.network.steps import count_steps
 from bridge.network.weights import Weights
 from sim_brian.engine.program import EngineOptions
-from sim_brian.engine.toolchain import missing_for
 from sim_brian.ping import run as brian
-from train_torch.kernels.library import why_missing
 from train_torch.network import simulate as mirror
 
 DT_MS = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -126,8 +124,6 @@ def test_600_ms_at_a_fine_step():
      ("eager", "mem-mean"), ("eager", "rate"), ("function", "mem-mean"), ("function", "li")],
 )  # fmt: skip
 def test_every_kernel_and_all_readouts(kernel, mode):
-    if kernel == "cpp" and (reason := why_missing()):
-        pytest.skip(reason)
     spec, weights = network("ping two")
     spec = dataclasses.replace(spec, readout=ReadoutSpec(mode=mode))
     weights = weights.scaled("W_out", 20.0)
@@ -162,8 +158,6 @@ def test_conductance_drive_and_bias():
 
 @pytest.mark.compiler
 def test_the_compiled_program_at_every_step_size():
-    if missing_for("cpp"):
-        pytest.skip(missing_for("cpp"))
     spec, weights = small_ping()  # compiled for tests/sim_brian/test_engine.py, too
     for dt_ms in DT_MS:  # one program: dt and input are values
         check_same(spec, weights, events(dt_ms, 100.0, n_trials=1), target="cpp")
@@ -172,8 +166,6 @@ def test_the_compiled_program_at_every_step_size():
 @pytest.mark.compiler
 @pytest.mark.slow
 def test_cython():
-    if missing_for("cython"):
-        pytest.skip(missing_for("cython"))
     # The network of tests/sim_brian/test_engine.py: its loops are compiled once for both.
     spec, weights = small_ping()
     for dt_ms in (0.1, 1.0):
