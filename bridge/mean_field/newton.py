@@ -22,6 +22,8 @@ TOLERANCE = 1e-12
 _NEWTON_STEPS = 60
 _RELAX_STEPS = 400
 _HALVINGS = 7
+_DERIVATIVES_AT_ONCE = 2**24
+"""Entries of the derivatives that are held at once: a million starts in the memory of a few."""
 
 
 class Solutions(NamedTuple):
@@ -47,16 +49,19 @@ def solve_batch(response: Response, slopes: Slopes, start: Array) -> Solutions:
         Rates; negative ones are taken as 0.
     """
     start = np.maximum(np.array(start, dtype=float), 0.0)
-    nu = start.copy()
-    n_newton = _newton(response, slopes, nu, np.arange(len(nu)))
-    residual = response(nu, np.arange(len(nu))) - nu
-    failed = np.flatnonzero(~_good(nu, residual))
-    n_relax = 0
-    if len(failed):
-        nu[failed] = start[failed]
-        n_relax = _relax(slopes, nu, failed)
-        _newton(response, slopes, nu, failed)
-        residual[failed] = response(nu[failed], failed) - nu[failed]
+    nu, residual = start.copy(), np.zeros_like(start)
+    at_once = max(_DERIVATIVES_AT_ONCE // max(start.shape[1], 1) ** 2, 1)
+    n_newton, n_relax = 0, 0
+    for first in range(0, len(nu), at_once):
+        block = np.arange(first, min(first + at_once, len(nu)))
+        n_newton = max(n_newton, _newton(response, slopes, nu, block))
+        residual[block] = response(nu[block], block) - nu[block]
+        failed = block[~_good(nu[block], residual[block])]
+        if len(failed):
+            nu[failed] = start[failed]
+            n_relax = max(n_relax, _relax(slopes, nu, failed))
+            _newton(response, slopes, nu, failed)
+            residual[failed] = response(nu[failed], failed) - nu[failed]
     success = _good(nu, residual) & np.all(nu >= 0, axis=1)
     return Solutions(nu, residual, success, n_newton + n_relax)
 

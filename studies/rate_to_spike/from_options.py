@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.rate_to_spike.lif import LifParameters, check_factors
+from bridge.files.reading import LIMIT_VARIABLE, in_words, limit_bytes
+from bridge.rate_to_spike.lif import LifParameters, check_factors, n_lif_steps
 from bridge.rate_to_spike.model_file import RateModel
 from bridge.rate_to_spike.tasks import AbstractTask
 from bridge.runs.applies import asked_for
@@ -84,7 +85,19 @@ def _models(resolved: Resolved, paths: Sequence[Path]) -> list[ModelOnTask]:
     models = load_models(paths, options.task, settings, legacy_windows=legacy)
     for one in models:
         refuse_for_task(settings, one.task)
+        _check_size(one)
     return models
+
+
+def _check_size(one: ModelOnTask) -> None:
+    """Refuse trials whose noise alone is more than anything here may take in memory."""
+    n_bytes = 8 * n_lif_steps(one.task.n_steps + 1) * one.model.n
+    if n_bytes > limit_bytes() // 2:
+        raise ValueError(
+            f"{one.path}: trials of {one.task.n_steps} rate steps take {in_words(n_bytes)} for "
+            f"{one.model.n} cells, at most {in_words(limit_bytes() // 2)} are allowed; use a "
+            f"smaller --trial-steps ({LIMIT_VARIABLE} allows more)"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -171,6 +171,18 @@ def test_every_start_of_a_run_is_accounted_for(cases):
     assert found["residual"].max() < 1e-9
 
 
+def test_starts_in_blocks_come_to_the_same(cases, monkeypatch):
+    model = model_of(cases["two_cluster_default"])
+    starts = random_starts(40, 6, np.random.default_rng(1))
+    whole = solve_runs(model, starts)
+    monkeypatch.setattr("bridge.mean_field.newton._DERIVATIVES_AT_ONCE", 1)
+    blocks = solve_runs(model, starts)
+    # Products of matrices of other shapes round otherwise.
+    assert_allclose(blocks["fixed_point"], whole["fixed_point"], rtol=1e-10)
+    for name in ("success", "type", "unique_type", "multiplicity"):
+        assert np.array_equal(blocks[name], whole[name]), name
+
+
 def test_a_start_that_leads_nowhere_is_no_solution():
     model = documented()
     found = solve_runs(model, np.array([[np.nan, 1.0], [1.0, 1.0]]))
