@@ -31,7 +31,10 @@ class OutputOptions(Options):
     """Output."""
 
     save_dir: Path | None = option(
-        None, "output folder", shown_default="beside the spikes; none for a loaded analysis"
+        None,
+        "output folder",
+        shown_default="analyze in the run that wrote the spikes, or beside them; none for a loaded "
+        "analysis",
     )
     wipe_dir: bool = option(False, "clear the output folder first (only one of our own)")
 
