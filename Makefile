@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-wheel test-cuda-build lint format bench bench-quick clean
+.PHONY: demo test test-faults test-wheel test-cuda-build lint format bench bench-quick clean
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,6 +24,14 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# What must survive anything: every command killed at random moments (KILLS of them), on full and on
+# read-only disks (root only), beside itself, and CASES hostile command lines, recipes and files.
+KILLS ?= 12
+CASES ?= 2000
+test-faults: $(VENV)/.dev
+	PINGBRIDGE_KILLS=$(KILLS) $(BIN)/python -m pytest -m faults -o timeout=3600 tests/faults
+	$(BIN)/python tests/faults/bench.py --cases $(CASES)
 
 # The wheel, in a fresh environment of each interpreter that is there. Those of another version than
 # .venv get the dependencies from the index; torch, which by name alone may bring gigabytes of CUDA,
