@@ -165,7 +165,7 @@ def test_the_compiled_program_at_every_step_size():
 
 @pytest.mark.compiler
 @pytest.mark.slow
-def test_cython():
+def test_cython(not_optimised):
     # The network of tests/sim_brian/test_engine.py: its loops are compiled once for both.
     spec, weights = small_ping()
     for dt_ms in (0.1, 1.0):
