@@ -252,7 +252,7 @@ def test_the_picture_of_a_trained_run_names_its_prediction(call, tmp_path, monke
     assert json.loads((outcome.folder / "crosscheck.json").read_text())["identical"]
     assert (outcome.folder / "snapshot.png").is_file()
     mark = "✓" if metrics["prediction"] == 3 else "✗"
-    title = f"digit=3 pred={metrics['prediction']} {mark}"
+    title = f"digit=3 pred={metrics['prediction']} {mark}  (training sample)"
     assert title in [text.get_text() for text in figures[0].findobj(Text)]
 
 
