@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-faults test-wheel test-cuda-build lint format bench bench-quick clean
+.PHONY: demo test test-quick test-faults test-wheel test-cuda-build lint format bench bench-quick clean
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -23,7 +23,13 @@ demo: $(VENV)/.core
 	@echo "open artifacts/demo/snapshot.png"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=10
+
+# The inner loop: what needs no compiler and takes no ten seconds.
+test-quick: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
+		-m 'not compiler and not slow and not cuda_build and not faults' \
+		tests/bridge tests/docs tests/house tests/scope tests/train_torch
 
 # What must survive anything: every command killed at random moments (KILLS of them), on full and on
 # read-only disks (root only), beside itself, and CASES hostile command lines, recipes and files.

@@ -49,8 +49,8 @@ def test_killed_in_the_middle(name, place):
 def test_killed_at_any_moment(name, place):
     """Killed alone: its workers and programs end by themselves."""
     job, rng = LONG[name], random.Random(f"kill {name}")
-    for name in ("warm", "first"):  # the first process of all waits for the imports
-        ended = begin(job.argv(place / name), cwd=place).result(120)
+    for k in ("warm", "first"):  # the first process of all waits for the imports
+        ended = begin(job.argv(place / k), cwd=place).result(120)
     assert ended.code == 0, ended.err
     whole, wrong, killed = uninterrupted(job, place), [], 0
     for k in range(N_KILLS):
