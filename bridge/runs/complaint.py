@@ -30,6 +30,8 @@ ROOMS = (
 
 _LONGEST = 300
 """Characters of one word of a message: what was typed is repeated, but not page by page."""
+_HDF5 = re.compile(r"Can't \w+ \w+ \([^()]*error message = '([^']*)'[^()]*\)")
+"""What HDF5 makes of an error of the system: where in the file, by which address in memory."""
 _PARTIAL = re.compile(re.escape(PARTIAL_PREFIX) + r"\d+-[0-9a-f]{8}-")
 
 
@@ -82,7 +84,8 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
         name = error.filename if error.filename is not None else error.filename2
-        text = error.strerror if name is None else f"{name}: {error.strerror}"
+        reason = " ".join(error.strerror.split())
+        text = reason if name is None else f"{name}: {reason}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and name is None:
             text = f"{text} (in {tempfile.gettempdir()}, the cache, or the folder that is written)"
     elif isinstance(error, MemoryError) and not text:
@@ -95,7 +98,8 @@ def one_line(error: BaseException) -> str:
                 f"this is a bug: {text}; please report it with the command and its traceback, "
                 "which PINGBRIDGE_TRACEBACK=1 shows"
             )
-    return shortened(_PARTIAL.sub("", text or type(error).__name__))
+    text = _HDF5.sub(r"\1", _PARTIAL.sub("", text))
+    return shortened(text or type(error).__name__)
 
 
 def _culprit(error: BaseException) -> tuple[str, bool]:

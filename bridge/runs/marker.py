@@ -102,13 +102,14 @@ def _write(folder: Path, content: dict[str, Any]) -> None:
     # Whole from the first moment: others read it while it is written.
     partial = folder / f"{MARKER}-{pid}-{uuid.uuid4().hex[:8]}"
     try:
-        partial.write_text(to_json_text(block), encoding="utf-8")
-        os.link(partial, folder / MARKER)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        with (folder / MARKER).open("x", encoding="utf-8") as file:
-            file.write(to_json_text(block))
+        partial.write_text(to_json_text(block), encoding="utf-8")  # nothing more on a full disk
+        try:
+            os.link(partial, folder / MARKER)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            with (folder / MARKER).open("x", encoding="utf-8") as file:
+                file.write(to_json_text(block))
     finally:
         partial.unlink(missing_ok=True)
 

@@ -208,6 +208,18 @@ def test_a_marker_that_cannot_be_read_is_a_crash(content, tmp_path):
         assert "(unknown, started unknown)" in (tmp_path / "output.log").read_text()
 
 
+def test_a_full_disk_leaves_no_marker(tmp_path, monkeypatch):
+    def write(path, *given, **more):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", write)
+        with pytest.raises(OSError, match="No space left"), open_run(tmp_path):
+            pass
+    assert names(tmp_path) == set()
+
+
 def test_a_marker_of_another_machine_is_respected(tmp_path):
     with open_run(tmp_path):
         content = loaded(tmp_path / ".running")
