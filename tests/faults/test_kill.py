@@ -18,7 +18,7 @@ from long_runs import LONG, faults_of, uninterrupted, whole_files
 N_KILLS = int(os.environ.get("PINGBRIDGE_KILLS", "12"))
 
 
-SHORT = ("train", "scan", "clustered run", "infer --dt-sweep")
+SHORT = ("scan", "rate search", "infer --dt-sweep")
 """Killed by the short version; the others have such a test beside their own."""
 
 
