@@ -45,7 +45,7 @@ class RateTaskOptions(Options):
 class RateNetworkOptions(Options):
     """Rate network."""
 
-    n_units: int = option(200, "units", at_least=2, at_most=20_000)
+    n_units: int = option(200, "units", at_least=2, at_most=5000)
     p_inh: float = option(0.2, "probability that a unit is inhibitory", at_least=0, at_most=1)
     p_rec: float = option(0.2, "probability of a connection", above=0, at_most=1)
     som_units: int = option(0, "inhibitory units that receive no inhibition", at_least=0)
