@@ -240,15 +240,8 @@ def test_clustered_runs_say_the_same_everywhere(name, first_run):
 # ---- run.sh, in a shell that knows nothing -------------------------------------------------------
 
 
-FRESH = ("sim",)
-"""Run again by the short version; the others by the long one."""
-
-
-@pytest.mark.parametrize(
-    "command",
-    [pytest.param(one, marks=() if one.name in FRESH else pytest.mark.faults) for one in FIRST],
-    ids=str,
-)
+@pytest.mark.faults
+@pytest.mark.parametrize("command", FIRST, ids=str)
 def test_run_sh_in_a_fresh_shell_comes_to_the_same(command: Command, place, tmp_path):
     """From another folder, with nothing in the environment, and the folder is gone."""
     folder = place / "run"
