@@ -135,6 +135,8 @@ def progress_bar() -> Any:
 
 def recording_target(job: Job, options: RunOptions) -> Path | None:
     """Return the file that a recording is to be written to, refusing what can't be written."""
+    from bridge.runs.ownership import refuse_file_of_a_run
+
     path = options.save_recording
     if path is None:
         return None
@@ -145,6 +147,7 @@ def recording_target(job: Job, options: RunOptions) -> Path | None:
         raise ValueError(f"--save-recording {path} would overwrite a file of this run")
     if path.suffix not in (".npz", ".h5", ".hdf5"):
         raise ValueError(f"--save-recording {path}: use an ending of .npz, .h5 or .hdf5")
+    refuse_file_of_a_run(path, "--save-recording", own=options.out_dir)
     own = options.out_dir is not None and path.parent.absolute() == options.out_dir.absolute()
     if own and not path.parent.exists():  # the run makes it
         return path.absolute()

@@ -35,7 +35,7 @@ _HARMLESS = frozenset({
     "executor", "config", "keep_frames", "epochs_done", "derived", "execution", "mode",
     "provenance", "modal", "modal_gpu",
     "from_dir",  # what it hands on stands in the settings and in load_weights
-    "skip_done", "sim_name", "verbose", "export", "batch",
+    "skip_done", "sim_name", "verbose", "export", "batch", "save_recording",
 })  # fmt: skip
 
 
@@ -225,6 +225,33 @@ class Manifest:
             or path.name.startswith(PARTIAL_PREFIX)
             or any(f"{parent}/" in self.written for parent in path.parents)
         )
+
+
+def refuse_file_of_a_run(path: Path, flag: str, *, own: Path | None = None) -> None:
+    """Refuse to write a file that another run has written.
+
+    Parameters
+    ----------
+    path : Path
+    flag : str
+        What names the file.
+    own : Path, optional
+        The run folder of the command itself.
+
+    Raises
+    ------
+    ValueError
+    """
+    file = path.absolute()
+    for folder in file.parents:
+        config = read_config(folder)
+        if config is None or (own is not None and folder == own.absolute()):
+            continue
+        if file.exists() and Manifest.of(config).owns(str(file.relative_to(folder))):
+            raise ValueError(
+                f"{flag} {path} is a file of the {config.get('mode', 'unknown')} run in {folder}; "
+                "choose another"
+            )
 
 
 def foreign_files(folder: Path) -> list[str]:

@@ -183,6 +183,7 @@ def _write_transitions(out: RunFolder, analyzer: Analyzer) -> None:
 
 def analyze(**given: Any) -> None:
     """Analyse saved spikes, or tell what a saved analysis holds."""
+    from bridge.runs.ownership import refuse_file_of_a_run
     from bridge.runs.resolve import resolve
     from studies.clustered import Analyzer
 
@@ -194,6 +195,8 @@ def analyze(**given: Any) -> None:
         raise FileNotFoundError(
             f"--export {options.export}: there is no folder {options.export.parent}"
         )
+    if options.export is not None:
+        refuse_file_of_a_run(options.export, "--export")
     if options.analysis_dir is not None:
         own = {"save_dir", "wipe_dir", "spikes", "clusters", "dt", "n_clusters", "populations",
                "threshold_rule", "kernel", "kernel_ms", "minimal_life_span"}  # fmt: skip

@@ -58,6 +58,8 @@ def _forward(mode: str, given: dict[str, Any]) -> None:
         if target is not None:
             from bridge.formats.recordings import save_recording
 
+            if target.is_relative_to(run.folder):  # then it is a file of the run, too
+                run.path(str(target.relative_to(run.folder)))
             save_recording(recording, target, job.stimulus)
             log.info("wrote %s", target)
         if mode == "image":

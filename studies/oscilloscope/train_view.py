@@ -28,6 +28,7 @@ class TrainingView:
         self._observe = job.resolved[TrainingPictureOptions].observe
         self._warned: list[str] = []
         self._stack = ExitStack()
+        self._film = "observe.mp4"
         self._video: Any = None
         self._animation: Any = None
 
@@ -42,9 +43,12 @@ class TrainingView:
         self._stack.__exit__(*exc)
 
     def resumed(self, epochs_done: int) -> None:
-        """Say what a resumed training cannot show."""
-        if self._observe == "video":
-            log.warning("observe.mp4 begins with epoch %d", epochs_done + 1)
+        """Say what a resumed training cannot show; the film of the epochs before stays."""
+        if self._observe != "video":
+            return
+        if (self._run.folder / self._film).exists():
+            self._film = f"observe_from_{epochs_done + 1}.mp4"
+        log.warning("%s begins with epoch %d", self._film, epochs_done + 1)
 
     def measure(self, recording: Recording) -> dict[str, Any]:
         """Return rate_e, rate_i, cv, act and f0 of the reference trial."""
@@ -115,7 +119,7 @@ class TrainingView:
             self._animation = OscilloscopeAnimation("train", raster=self._raster)
             fps = self._job.resolved[TrainingPictureOptions].frame_rate
             self._video = self._stack.enter_context(VideoWriter(
-                self._run.path("observe.mp4"), size=self._animation.size, fps=fps
+                self._run.path(self._film), size=self._animation.size, fps=fps
             ))  # fmt: skip
         self._video.add(self._animation.frame(view))
 

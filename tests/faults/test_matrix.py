@@ -176,6 +176,42 @@ def change(path):
         np.save(path, ~np.load(path))
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "words"),
+    [
+        ("train", "weights.h5", ("sim", *BY_NAME["sim"].flags, "--save-recording")),
+        ("clustered run", "metadata/run.log",
+         ("clustered", "analyze", "--spikes", "spikes/data", "--save-dir", "b", "--export")),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_run_is_no_output(name, file, words, finished):
+    folder = finished(BY_NAME[name])
+    before = contents(folder)
+    said = typed([*words, folder / file])
+    assert said.code == 2
+    assert f"is a file of the {name} run" in said.line
+    assert contents(folder) == before
+
+
+def test_a_recording_in_its_run_folder_is_a_file_of_the_run(place):
+    command, folder = BY_NAME["sim"], place / "run"
+    for more in ((), ("--wipe-dir",)):
+        said = typed([*command.argv(folder), "--save-recording", "run/rec.npz", *more])
+        assert said.code == 0, said.err
+        assert foreign_files(folder) == []
+
+
+@pytest.mark.faults
+def test_a_film_of_earlier_epochs_stays(place):
+    command, folder = BY_NAME["train"], place / "run"
+    assert typed(command.argv(folder, "--observe", "video")).code == 0
+    film = (folder / "observe.mp4").read_bytes()
+    said = typed(["train", "--resume", "--epochs", "2", "--out-dir", folder])
+    assert said.code == 0, said.err
+    assert (folder / "observe.mp4").read_bytes() == film
+    assert (folder / "observe_from_2.mp4").is_file()
+
+
 # ---- what --wipe-dir takes -----------------------------------------------------------------------
 
 
