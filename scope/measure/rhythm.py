@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.recording import Recording
+from scope.measure.peaks import find_peaks
 from scope.measure.spectra import f_gamma
 from scope.measure.windows import (
     WindowMs,
@@ -63,7 +64,6 @@ def volley_steps(
     Source: pinglab.
     """
     from scipy.ndimage import gaussian_filter1d
-    from scipy.signal import find_peaks
 
     if recording.last_inh is None:
         return [np.empty(0, dtype=np.int64) for _ in chosen_trials(recording, trial)]
@@ -74,7 +74,7 @@ def volley_steps(
     apart = max(1.0, 0.5 * 1000.0 / f_gamma_hz / recording.dt_ms)
     # Far from every spike the filter may leave ripples of rounding size; they are no bursts.
     return [
-        find_peaks(one, height=1e-6 * one.max(), distance=apart)[0].astype(np.int64)
+        find_peaks(one, height=1e-6 * one.max(), distance=apart)
         if one.max() > 0
         else np.empty(0, dtype=np.int64)
         for one in smooth

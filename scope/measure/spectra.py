@@ -203,19 +203,16 @@ def f_gamma(
     B 25:264), the vector strength is that of Goldberg & Brown (1969), J. Neurophysiol. 32:613,
     Hann-weighted.
     """
-    from scipy.signal import get_window, welch
-
     counts = step_counts(recording, recording.last_exc, window_ms=window_ms, trial=trial)
     n_trials, n_steps = counts.shape
     fs_hz = 1000.0 / recording.dt_ms
     rates_i_hz = _trial_rates_hz(recording, recording.last_inh, window_ms, trial, n_steps)
     resolution_hz = fs_hz / n_steps
     rate = counts / recording.n_cells[recording.last_exc]
-    rate = rate - rate.mean(axis=1, keepdims=True)
-    freqs_hz, density = welch(rate, fs=fs_hz, window="hann", nperseg=n_steps, scaling="density")
+    window = _hann(n_steps)
+    freqs_hz, density = _periodogram(rate, window, fs_hz)
     band = np.flatnonzero((freqs_hz >= GAMMA_BAND_HZ[0]) & (freqs_hz <= GAMMA_BAND_HZ[1]))
 
-    window = get_window("hann", n_steps)
     # Density to |sum of w * counts * exp(-i omega t)|^2, in spikes^2.
     to_spikes = fs_hz * np.sum(window**2) / 2.0 * recording.n_cells[recording.last_exc] ** 2
     peaks_hz, strengths, reasons = [], [], []
@@ -314,6 +311,29 @@ def _likely_fundamental_hz(
         if lower_hz >= GAMMA_BAND_HZ[0] and near.size and near.max() > HARMONIC_SHARE * power[k]:
             return lower_hz
     return float("nan")
+
+
+def _hann(n: int) -> NDArray[np.float64]:
+    """Return a periodic Hann window; of a single step, all of it."""
+    if n == 1:
+        return np.ones(1)
+    return 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, n + 1)[:-1])
+
+
+def _periodogram(
+    rate: NDArray[np.float64], window: NDArray[np.float64], fs_hz: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return frequencies (Hz) and one-sided density (1/Hz) of each row, its mean removed.
+
+    Welch's estimate with one window for all: ``scipy.signal.welch``, whose import takes as long as
+    a whole small simulation.
+    """
+    n = rate.shape[1]
+    spectrum = np.fft.rfft((rate - rate.mean(axis=1, keepdims=True)) * window, axis=1)
+    density = (spectrum.real**2 + spectrum.imag**2) / (fs_hz * np.sum(window**2))
+    # All but 0 and, for an even number of steps, the Nyquist frequency stand for two.
+    density[:, 1 : -1 if n % 2 == 0 else None] *= 2.0
+    return np.asarray(np.fft.rfftfreq(n, 1.0 / fs_hz), dtype=np.float64), density
 
 
 def _median(values: list[float]) -> float:

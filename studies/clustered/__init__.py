@@ -1,6 +1,6 @@
 """Clustered spiking networks: configuration, connectivity, runs, repeats, sweeps, attractors."""
 
-from studies.lazy import lazy_names
+from bridge.lazy import lazy_names
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,

@@ -1,6 +1,6 @@
 """Rate network to spiking network: tasks, model files, conversion, scaling-factor search."""
 
-from studies.lazy import lazy_names
+from bridge.lazy import lazy_names
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,

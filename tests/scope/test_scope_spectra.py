@@ -9,7 +9,15 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scope_recordings import ping_recording, poisson_rows, recording_of, volley_rows
 
-from scope.measure.spectra import Spectrum, f0_hz, f_gamma, oscilloscope_psd, parabolic_offset
+from scope.measure.spectra import (
+    Spectrum,
+    _hann,
+    _periodogram,
+    f0_hz,
+    f_gamma,
+    oscilloscope_psd,
+    parabolic_offset,
+)
 
 
 def spectrum_of(**power_at):
@@ -118,6 +126,20 @@ def test_f_gamma_is_the_refined_strongest_bin_of_one_welch_window():
     low, mid, high = power[k - 1 : k + 2]
     expected = freqs_hz[k] + 0.5 * (low - high) / (low - 2 * mid + high) * 2.5
     assert_allclose(f_gamma(recording).f_hz, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 500, 2401])
+def test_the_periodogram_is_that_of_scipy(n_steps):
+    from scipy.signal import get_window, welch
+
+    rate = np.random.default_rng(1).poisson(2.0, (3, n_steps)) / 256
+    window = _hann(n_steps)
+    np.testing.assert_array_equal(window, get_window("hann", n_steps))
+    freqs_hz, density = _periodogram(rate, window, 4000.0)
+    expected_hz, expected = welch(rate, fs=4000.0, window="hann", nperseg=n_steps)
+    np.testing.assert_array_equal(freqs_hz, expected_hz)
+    # Another order of the same operations: rounding of the largest.
+    assert_allclose(density, expected, rtol=0, atol=1e-13 * max(expected.max(), 1e-300))
 
 
 def test_f_gamma_of_a_window_sees_that_window_only():
